@@ -1,0 +1,10 @@
+"""Differentiable likelihood engine for the gauged U(1)_{Lmu-Ltau} model (arXiv:2401.10112)."""
+
+from pathlib import Path as _Path
+
+from lmltdm_jax import _precision as _precision
+
+_here = _Path(__file__).resolve().parent
+if (_here.parent / "pyproject.toml").is_file() and not (_here / "inference").exists():
+    # Bare checkout: the folder inference/ at the root is the package lmltdm_jax.inference.
+    __path__.append(str(_here.parent))

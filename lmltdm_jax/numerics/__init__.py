@@ -1,0 +1,1 @@
+"""Numerical tools without physics of this model; imports nothing above it."""

@@ -1,0 +1,1 @@
+"""Observables: pure functions of a Point (and Widths), one file each."""
