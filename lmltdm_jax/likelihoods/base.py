@@ -1,0 +1,95 @@
+"""What a likelihood term is, and the two shapes most of them have.
+
+A term reads the shared :class:`Context` and returns numbers; it never computes an observable that
+another term also needs. A new constraint is one file beside this one, see CONTRIBUTING.md.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from statistics import NormalDist
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from lmltdm_jax.likelihoods.measurement import Measurement
+from lmltdm_jax.model import Point
+from lmltdm_jax.observables.compute import Observables
+from lmltdm_jax.widths import Widths
+
+
+class Context(eqx.Module):
+    """Everything a term may read: the point, its widths and the observables, computed once."""
+
+    point: Point
+    widths: Widths
+    observables: Observables
+
+
+class Term(eqx.Module):
+    """One likelihood term. All methods are pure functions of the context, jit and grad safe."""
+
+    name: eqx.AbstractVar[str]
+    measurement: eqx.AbstractVar[Measurement]
+
+    @abc.abstractmethod
+    def prediction(self, context: Context) -> jax.Array:
+        """The model's value of the measured quantity, in the measurement's unit."""
+
+    @abc.abstractmethod
+    def pull(self, context: Context) -> jax.Array:
+        """(prediction - data)/sigma; the signed number of standard deviations."""
+
+    @abc.abstractmethod
+    def loglike(self, context: Context) -> jax.Array:
+        """ln L up to a constant that does not depend on the parameters."""
+
+
+class GaussianTerm(Term):
+    """Gaussian in the prediction, two-sided errors, optional theory error in quadrature.
+
+    With different errors up and down the one on the prediction's side is used, so ln L and its
+    first derivative are continuous at the measured value.
+    """
+
+    def theory_error(self, context: Context) -> jax.Array:
+        """Standard deviation of the prediction itself; 0 unless a term says otherwise."""
+        return jnp.zeros_like(self.prediction(context))
+
+    def _sigma(self, context: Context) -> tuple[jax.Array, jax.Array]:
+        m = self.measurement
+        above = self.prediction(context) > m.value
+        experimental = jnp.where(above, m.error_up, m.error_down)
+        return experimental, jnp.hypot(experimental, self.theory_error(context))
+
+    def pull(self, context: Context) -> jax.Array:
+        return (self.prediction(context) - self.measurement.value) / self._sigma(context)[1]
+
+    def loglike(self, context: Context) -> jax.Array:
+        experimental, total = self._sigma(context)
+        # The second term is the normalisation: a theory error that varies must not come for free.
+        return -0.5 * self.pull(context) ** 2 - jnp.log(total / experimental)
+
+
+class UpperLimitTerm(Term):
+    """Half-Gaussian with its quoted quantile at the limit: ln L = -(prediction z/limit)^2/2.
+
+    z is the two-sided quantile (1.96 at 95 %), so that a flat prior on the positive prediction
+    puts ``confidence_level`` of the posterior below the limit. Smooth; no hard cut.
+    """
+
+    def pull(self, context: Context) -> jax.Array:
+        m = self.measurement
+        assert m.limit is not None
+        z = NormalDist().inv_cdf(0.5 * (1.0 + m.confidence_level))
+        return self.prediction(context) * (z / m.limit)
+
+    def loglike(self, context: Context) -> jax.Array:
+        return -0.5 * self.pull(context) ** 2
+
+
+def log_normal_factor(z: jax.Array, relative_error: float) -> jax.Array:
+    """exp(z ln(1 + relative_error)): a positive input shifted by z standard deviations."""
+    return jnp.exp(z * math.log1p(relative_error))

@@ -1,0 +1,31 @@
+"""Belle II B+ -> K+ nu nu as one branching fraction.
+
+The excess is not one number: the shape in q^2 decides between two- and three-body decays. These
+terms reproduce the talk (new-physics part) or use the published total rate; neither knows q^2.
+"""
+
+import equinox as eqx
+import jax
+
+from lmltdm_jax.likelihoods.base import Context, GaussianTerm
+from lmltdm_jax.likelihoods.measurement import Measurement
+
+
+class Belle2NewPhysicsRate(GaussianTerm):
+    """The talk's (1.8 +- 0.7)e-5 on the new-physics part of BR(B+ -> K+ inv)."""
+
+    measurement: Measurement = eqx.field(static=True)
+    name: str = eqx.field(static=True, default="belle2_br")
+
+    def prediction(self, context: Context) -> jax.Array:
+        return context.observables.br_bplus_kplus_np
+
+
+class Belle2TotalRate(GaussianTerm):
+    """BR(B+ -> K+ nu nu) of arXiv:2311.14647, SM plus new physics, asymmetric errors."""
+
+    measurement: Measurement = eqx.field(static=True)
+    name: str = eqx.field(static=True, default="belle2_br")
+
+    def prediction(self, context: Context) -> jax.Array:
+        return context.observables.br_bplus_kplus_inv
