@@ -8,3 +8,5 @@ _here = _Path(__file__).resolve().parent
 if (_here.parent / "pyproject.toml").is_file() and not (_here / "inference").exists():
     # Bare checkout: the folder inference/ at the root is the package lmltdm_jax.inference.
     __path__.append(str(_here.parent))
+
+__version__ = "0.1.0"

@@ -10,7 +10,7 @@ from lmltdm_jax.inputs import StandardModel
 _SERIES_RADIUS = 0.5
 _SERIES = tuple(
     # -1/n B(n+2, n+2): term n of int x(1-x) ln(1 - x(1-x) t) dx
-    -math.gamma(n + 2) ** 2 / math.gamma(2 * n + 4) / n
+    -(math.gamma(n + 2) ** 2) / math.gamma(2 * n + 4) / n
     for n in range(1, 19)
 )
 
@@ -48,9 +48,7 @@ def vacuum_polarisation(t: jax.Array) -> jax.Array:
     prefactor = (1.0 + 0.5 * y) / 6.0
     real = (-5.0 / 3.0 - y) / 6.0 + prefactor * f
     imaginary = jnp.where(above, -math.pi * prefactor * b_above, 0.0)
-    return jax.lax.complex(
-        jnp.where(small, series, real), jnp.where(small, 0.0, imaginary)
-    )
+    return jax.lax.complex(jnp.where(small, series, real), jnp.where(small, 0.0, imaginary))
 
 
 def kinetic_mixing(q2: jax.Array, g_x: jax.Array, sm: StandardModel) -> jax.Array:

@@ -52,9 +52,7 @@ class ParameterInfo:
 
 _INF = math.inf
 PARAMETER_TABLE: tuple[ParameterInfo, ...] = (
-    ParameterInfo(
-        "m_zp", "GeV", r"m_{Z'}", "Z' mass", (0.0, _INF), False, (3e-3, 0.5), "log"
-    ),
+    ParameterInfo("m_zp", "GeV", r"m_{Z'}", "Z' mass", (0.0, _INF), False, (3e-3, 0.5), "log"),
     ParameterInfo(
         "g_x", "", r"g_X", "U(1) gauge coupling", (0.0, _INF), False, (1e-5, 1e-2), "log"
     ),
@@ -68,12 +66,24 @@ PARAMETER_TABLE: tuple[ParameterInfo, ...] = (
         "m_h1", "GeV", r"m_{H_1}", "dark Higgs mass", (0.0, _INF), False, (0.03, 20.0), "log"
     ),
     ParameterInfo(
-        "q_phi", "", r"Q_\Phi", "charge of Phi (m_zp = g_x |q_phi| v_phi)",
-        (-_INF, _INF), False, (0.05, 2.0), "log",
+        "q_phi",
+        "",
+        r"Q_\Phi",
+        "charge of Phi (m_zp = g_x |q_phi| v_phi)",
+        (-_INF, _INF),
+        False,
+        (0.05, 2.0),
+        "log",
     ),
     ParameterInfo(
-        "lambda_phix", "", r"\lambda_{\Phi X}", "portal coupling |X|^2 |Phi|^2",
-        (-_INF, _INF), False, (1e-7, 4 * math.pi), "log",
+        "lambda_phix",
+        "",
+        r"\lambda_{\Phi X}",
+        "portal coupling |X|^2 |Phi|^2",
+        (-_INF, _INF),
+        False,
+        (1e-7, 4 * math.pi),
+        "log",
     ),
     ParameterInfo(
         "q_x", "", r"Q_X", "charge of X", (-_INF, _INF), False, (1.0, 1.0), "fixed", default=1.0

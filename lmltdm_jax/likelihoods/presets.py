@@ -1,0 +1,100 @@
+"""Named sets of inputs, formulas and data. Adding a term to a preset is one line here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from lmltdm_jax.errors import InputError
+from lmltdm_jax.likelihoods.base import Term
+from lmltdm_jax.likelihoods.belle2_br import Belle2NewPhysicsRate, Belle2TotalRate
+from lmltdm_jax.likelihoods.ccfr_trident import CcfrTrident
+from lmltdm_jax.likelihoods.cmb_annihilation import CmbAnnihilation
+from lmltdm_jax.likelihoods.higgs_invisible import HiggsInvisible
+from lmltdm_jax.likelihoods.measurement import Measurement, measurement_table
+from lmltdm_jax.likelihoods.muon_g2 import MuonG2
+from lmltdm_jax.likelihoods.n_eff import NEff, combine_with_local_h0
+from lmltdm_jax.likelihoods.relic_density import RelicDensity
+from lmltdm_jax.observables.compute import ObservableSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """What a named analysis uses.
+
+    ``nuisances`` names the SM inputs that float log-normally within the error of their file.
+    """
+
+    name: str
+    description: str
+    inputs: str
+    settings: ObservableSettings
+    nuisances: tuple[str, ...]
+    terms: tuple[Term, ...]
+
+
+def _talk2024() -> Preset:
+    load = Measurement.load
+    return Preset(
+        name="talk2024",
+        description="the talk's numbers: reproduces its picture, not today's data",
+        inputs="talk2024",
+        settings=ObservableSettings(higgs_invisible="talk"),
+        nuisances=(),
+        terms=(
+            MuonG2(load("muon_g2", "delta_a_mu_2023_wp2020")),
+            Belle2NewPhysicsRate(load("belle2_bknunu", "br_np_talk")),
+            HiggsInvisible(load("higgs_invisible", "br_inv_talk")),
+            NEff(_hubble_informed_n_eff("planck18", "talk_local")),
+            RelicDensity(load("relic_density", "planck18")),
+            CmbAnnihilation(load("cmb_annihilation", "p_ann_talk")),
+            CcfrTrident(load("ccfr_trident", "ccfr_1991")),
+        ),
+    )
+
+
+def _current() -> Preset:
+    load = Measurement.load
+    return Preset(
+        name="current",
+        description="newest published values (2026), SM g-2 of the 2025 white paper",
+        inputs="pdg2026",
+        settings=ObservableSettings(higgs_invisible="full"),
+        nuisances=("kappa_sb",),
+        terms=(
+            MuonG2(load("muon_g2", "delta_a_mu_2025_wp2025")),
+            Belle2TotalRate(load("belle2_bknunu", "br_total_2024")),
+            HiggsInvisible(load("higgs_invisible", "br_inv_atlas_2023")),
+            NEff(load("n_eff", "act_dr6")),
+            RelicDensity(load("relic_density", "planck18")),
+            CmbAnnihilation(load("cmb_annihilation", "p_ann_planck18")),
+            CcfrTrident(load("ccfr_trident", "ccfr_1991")),
+        ),
+    )
+
+
+def _hubble_informed_n_eff(n_eff_key: str, h0_key: str) -> Measurement:
+    """N_eff as Planck's (N_eff, H0) plane and a local H0 prefer it: the talk's Hubble argument."""
+    plane = measurement_table("hubble")["planck18_neff_plane"]
+    return combine_with_local_h0(
+        Measurement.load("n_eff", n_eff_key),
+        h0_cmb=plane["value"],
+        slope=plane["slope_per_n_eff"],
+        h0_scatter=plane["scatter_given_n_eff"],
+        h0_local=Measurement.load("hubble", h0_key),
+    )
+
+
+_PRESETS: dict[str, Callable[[], Preset]] = {"talk2024": _talk2024, "current": _current}
+
+
+def preset_names() -> list[str]:
+    """Names that :func:`load_preset` accepts."""
+    return list(_PRESETS)
+
+
+def load_preset(name: str) -> Preset:
+    """The preset of that name; raises :class:`InputError` listing the known ones."""
+    if name not in _PRESETS:
+        raise InputError(f"unknown preset '{name}'; known: {', '.join(_PRESETS)}")
+    return _PRESETS[name]()

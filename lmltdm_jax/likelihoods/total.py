@@ -1,0 +1,204 @@
+"""The combined likelihood: parameters (and nuisances) to one number, its terms and a report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmltdm_jax._precision import require_x64
+from lmltdm_jax.errors import InputError
+from lmltdm_jax.inputs import StandardModel, input_table
+from lmltdm_jax.likelihoods.base import Context, Term, log_normal_factor
+from lmltdm_jax.likelihoods.presets import load_preset
+from lmltdm_jax.model import build_point
+from lmltdm_jax.observables.compute import Observables, ObservableSettings, compute_observables
+from lmltdm_jax.parameters import PARAMETER_TABLE, Parameters, in_domain
+from lmltdm_jax.widths import build_widths
+
+Nuisances = Mapping[str, jax.Array]
+
+
+class Evaluation(eqx.Module):
+    """One point evaluated: the total, each term, each pull, and the observables behind them."""
+
+    loglike: jax.Array
+    terms: dict[str, jax.Array]
+    predictions: dict[str, jax.Array]
+    pulls: dict[str, jax.Array]
+    observables: Observables
+
+
+class Likelihood(eqx.Module):
+    """Sum of likelihood terms over observables that are computed once per point.
+
+    Calling it is pure: ``jax.jit``, ``jax.vmap`` and ``jax.grad`` all work. A point outside the
+    physical domain gives -inf, with zero gradient, not NaN.
+    """
+
+    name: str = eqx.field(static=True)
+    term_list: tuple[Term, ...]
+    sm: StandardModel
+    settings: ObservableSettings = eqx.field(static=True)
+    nuisance_errors: tuple[tuple[str, float], ...] = eqx.field(static=True, default=())
+
+    @classmethod
+    def from_preset(cls, name: str) -> Likelihood:
+        """Likelihood of a named preset; raises InputError for an unknown name."""
+        require_x64()
+        preset = load_preset(name)
+        table = input_table(preset.inputs)
+        return cls(
+            name=preset.name,
+            term_list=preset.terms,
+            sm=StandardModel.load(preset.inputs),
+            settings=preset.settings,
+            nuisance_errors=tuple(
+                (key, table[key]["error"] / table[key]["value"]) for key in preset.nuisances
+            ),
+        )
+
+    @property
+    def nuisance_names(self) -> tuple[str, ...]:
+        """SM inputs that float; their values here are unit normal variables z."""
+        return tuple(name for name, _ in self.nuisance_errors)
+
+    def without(self, *names: str) -> Likelihood:
+        """A copy with terms switched off."""
+        for name in names:
+            self._check_term(name)
+        kept = tuple(term for term in self.term_list if term.name not in names)
+        return dataclasses.replace(self, term_list=kept)
+
+    def with_terms(self, *terms: Term) -> Likelihood:
+        """A copy with terms added; a term with the name of an existing one replaces it."""
+        new = {term.name: term for term in self.term_list} | {term.name: term for term in terms}
+        return dataclasses.replace(self, term_list=tuple(new.values()))
+
+    def __call__(self, params: Parameters, nuisances: Nuisances | None = None) -> jax.Array:
+        """ln L of one point, unit-normal priors of the given nuisances included."""
+        return self.evaluate(params, nuisances).loglike
+
+    def terms(self, params: Parameters, nuisances: Nuisances | None = None) -> dict[str, jax.Array]:
+        """ln L of each term by name."""
+        return self.evaluate(params, nuisances).terms
+
+    def evaluate(self, params: Parameters, nuisances: Nuisances | None = None) -> Evaluation:
+        """Everything about one point (scalars). ``nuisances`` maps names to unit normals (0)."""
+        physical = in_domain(params)
+        # Outside the domain the formulas divide by zero: evaluate a safe point there instead, so
+        # that no NaN enters the gradient, and overwrite its likelihood.
+        safe = jax.tree.map(
+            lambda value, fallback: jnp.where(physical, value, fallback),
+            params,
+            Parameters.benchmark(),
+        )
+        nuisances = dict(nuisances or {})
+        point = build_point(safe, self._standard_model(nuisances))
+        widths = build_widths(point)
+        observables = compute_observables(point, widths, self.settings)
+        context = Context(point, widths, observables)
+        terms = {
+            term.name: jnp.where(physical, term.loglike(context), -jnp.inf)
+            for term in self.term_list
+        }
+        prior = sum((-0.5 * jnp.asarray(z) ** 2 for z in nuisances.values()), jnp.zeros(()))
+        return Evaluation(
+            loglike=sum(terms.values(), prior),
+            terms=terms,
+            predictions={term.name: term.prediction(context) for term in self.term_list},
+            pulls={term.name: term.pull(context) for term in self.term_list},
+            observables=observables,
+        )
+
+    def report(self, params: Parameters, nuisances: Nuisances | None = None) -> Report:
+        """Table of term, prediction, data, pull and gradient norm of one validated point."""
+        params.validate()
+        evaluation = _evaluate_jit(self, params, nuisances)
+        norms = _gradient_norms(self, params, nuisances)
+        rows = tuple(
+            ReportRow(
+                term=term.name,
+                prediction=float(evaluation.predictions[term.name]),
+                data=str(term.measurement),
+                pull=float(evaluation.pulls[term.name]),
+                loglike=float(evaluation.terms[term.name]),
+                gradient_norm=float(norms[term.name]),
+                status=term.measurement.status,
+            )
+            for term in self.term_list
+        )
+        return Report(self.name, float(evaluation.loglike), rows)
+
+    def _standard_model(self, nuisances: dict[str, jax.Array]) -> StandardModel:
+        errors = dict(self.nuisance_errors)
+        for name in nuisances:
+            if name not in errors:
+                known = ", ".join(errors) or "none"
+                raise InputError(f"unknown nuisance '{name}' for '{self.name}'; known: {known}")
+        return self.sm.replace(
+            **{
+                name: getattr(self.sm, name) * log_normal_factor(z, errors[name])
+                for name, z in nuisances.items()
+            }
+        )
+
+    def _check_term(self, name: str) -> None:
+        known = [term.name for term in self.term_list]
+        if name not in known:
+            raise InputError(f"unknown term '{name}' in '{self.name}'; known: {', '.join(known)}")
+
+
+@eqx.filter_jit
+def _evaluate_jit(likelihood, params, nuisances):
+    return likelihood.evaluate(params, nuisances)
+
+
+@eqx.filter_jit
+def _gradient_norms(likelihood, params, nuisances):
+    """Norm of d(ln L_term)/d(ln parameter) (d/d parameter where the scale is linear)."""
+    vector = params.to_vector()
+    rows = jax.jacrev(lambda v: likelihood.terms(Parameters.from_vector(v), nuisances))(vector)
+    scale = jnp.where(np.array([i.scale == "log" for i in PARAMETER_TABLE]), vector, 1.0)
+    return {name: jnp.linalg.norm(row * scale) for name, row in rows.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportRow:
+    """One term of a :class:`Report`."""
+
+    term: str
+    prediction: float
+    data: str
+    pull: float
+    loglike: float
+    gradient_norm: float
+    status: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Which term says what about a point; prints as a table."""
+
+    likelihood: str
+    loglike: float
+    rows: tuple[ReportRow, ...]
+
+    def __str__(self) -> str:
+        head = f"{'term':<18}{'prediction':>12}  {'data':<26}{'pull':>9}{'ln L':>11}{'|grad|':>10}"
+        lines = [f"{self.likelihood}: ln L = {self.loglike:.4f}", head, "-" * len(head)]
+        for r in self.rows:
+            mark = " *" if r.status != "checked" else ""
+            lines.append(
+                f"{r.term:<18}{r.prediction:>12.4g}  {r.data:<26}{r.pull:>+9.2f}"
+                f"{r.loglike:>11.3f}{r.gradient_norm:>10.2g}{mark}"
+            )
+        if any(r.status != "checked" for r in self.rows):
+            lines.append(
+                "* a number behind this term was not seen in its source: see its data file"
+            )
+        return "\n".join(lines)

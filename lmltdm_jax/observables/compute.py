@@ -1,0 +1,86 @@
+"""Every observable of a point, each computed once; likelihood terms and ``predict`` read these."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from lmltdm_jax.kinetic_mixing import kinetic_mixing
+from lmltdm_jax.model import Point
+from lmltdm_jax.numerics.safe import safe_divide
+from lmltdm_jax.observables.b_to_k import br_bplus_kplus_np
+from lmltdm_jax.observables.b_to_k_nunu import br_bplus_kplus_nunu_sm
+from lmltdm_jax.observables.cmb_annihilation import cmb_annihilation
+from lmltdm_jax.observables.higgs_invisible import br_h2_invisible, br_h2_invisible_talk
+from lmltdm_jax.observables.muon_g2 import delta_a_mu
+from lmltdm_jax.observables.n_eff import delta_n_eff, n_eff
+from lmltdm_jax.observables.relic_density import omega_h2
+from lmltdm_jax.observables.trident import trident_ratio_ccfr
+from lmltdm_jax.widths import Widths
+
+
+@dataclasses.dataclass(frozen=True)
+class ObservableSettings:
+    """Choices between a published formula and the complete one.
+
+    ``higgs_invisible``: "talk" counts every H1 pair as invisible and leaves cos^2(theta) out.
+    """
+
+    higgs_invisible: Literal["talk", "full"] = "full"
+
+
+class Observables(eqx.Module):
+    """Predictions of one point; GeV units unless the name carries another one."""
+
+    delta_a_mu: jax.Array
+    kinetic_mixing: jax.Array
+    """Re eps(q^2 = m_zp^2)"""
+    n_eff: jax.Array
+    delta_n_eff: jax.Array
+    br_bplus_kplus_np: jax.Array
+    br_bplus_kplus_nunu_sm: jax.Array
+    br_bplus_kplus_inv: jax.Array
+    """SM + new physics, which do not interfere"""
+    br_h2_inv: jax.Array
+    gamma_h1: jax.Array
+    gamma_zp: jax.Array
+    br_h1_inv: jax.Array
+    """H1 -> X X* and Z'Z' with both Z' invisible, over the total"""
+    omega_h2: jax.Array
+    sigmav_cmb_cm3_s: jax.Array
+    p_ann_cm3_s_gev: jax.Array
+    trident_ratio_ccfr: jax.Array
+
+
+def compute_observables(point: Point, widths: Widths, settings: ObservableSettings) -> Observables:
+    """All observables of one point (scalars; batch with ``jax.vmap`` or ``jax.lax.map``)."""
+    p, sm = point.params, point.sm
+    new_physics = br_bplus_kplus_np(point, widths)
+    standard_model = jnp.asarray(br_bplus_kplus_nunu_sm(sm))
+    cmb = cmb_annihilation(point, widths)
+    if settings.higgs_invisible == "talk":
+        higgs_invisible = br_h2_invisible_talk(widths)
+    else:
+        higgs_invisible = br_h2_invisible(point, widths)
+    h1_invisible = widths.h1.xx + widths.h1.zpzp * widths.zp.br_invisible**2
+    return Observables(
+        delta_a_mu=delta_a_mu(point),
+        kinetic_mixing=jnp.real(kinetic_mixing(jnp.asarray(p.m_zp) ** 2, p.g_x, sm)),
+        n_eff=n_eff(p.m_zp, p.g_x),
+        delta_n_eff=delta_n_eff(p.m_zp, p.g_x),
+        br_bplus_kplus_np=new_physics,
+        br_bplus_kplus_nunu_sm=standard_model,
+        br_bplus_kplus_inv=new_physics + standard_model,
+        br_h2_inv=higgs_invisible,
+        gamma_h1=widths.h1.total,
+        gamma_zp=widths.zp.total,
+        br_h1_inv=safe_divide(h1_invisible, widths.h1.total),
+        omega_h2=omega_h2(point, widths),
+        sigmav_cmb_cm3_s=cmb.sigmav_cm3_s,
+        p_ann_cm3_s_gev=cmb.p_ann_cm3_s_gev,
+        trident_ratio_ccfr=trident_ratio_ccfr(point),
+    )

@@ -1,0 +1,98 @@
+"""``predict``: every observable and likelihood term of one point or of a batch, as arrays."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmltdm_jax._precision import require_x64
+from lmltdm_jax.likelihoods.total import Likelihood
+from lmltdm_jax.parameters import Parameters
+
+OBSERVABLE_COLUMNS = (
+    "delta_a_mu",
+    "kinetic_mixing",
+    "n_eff",
+    "delta_n_eff",
+    "br_bplus_kplus_np",
+    "br_bplus_kplus_nunu_sm",
+    "br_bplus_kplus_inv",
+    "br_h2_inv",
+    "gamma_h1",
+    "gamma_zp",
+    "br_h1_inv",
+    "omega_h2",
+    "sigmav_cmb_cm3_s",
+    "p_ann_cm3_s_gev",
+)
+"""Output columns of ``predict``, in order; ``loglike`` and ``loglike_<term>`` follow."""
+
+CPU_CHUNK = 256
+CPU_LANES = 32
+GPU_CHUNK = 65536
+
+
+def predict(params: Parameters, preset: str | Likelihood = "talk2024") -> dict[str, np.ndarray]:
+    """Observables, ``loglike`` and ``loglike_<term>`` of a point or a batch.
+
+    Args:
+        params: scalars, or arrays of one common shape; validated before any compute.
+        preset: a preset's name or a :class:`Likelihood` of your own.
+
+    Returns:
+        ``{column: array}`` with the shape of the parameters, float64, columns in output order.
+
+    Raises:
+        InputError: unphysical parameter or unknown preset.
+    """
+    params.validate()
+    likelihood = Likelihood.from_preset(preset) if isinstance(preset, str) else preset
+    vectors = np.asarray(params.to_vector())
+    shape = vectors.shape[:-1]
+    chunks = list(predict_chunks(vectors.reshape(-1, vectors.shape[-1]), likelihood))
+    return {
+        name: np.concatenate([chunk[name] for chunk in chunks]).reshape(shape)
+        for name in output_columns(likelihood)
+    }
+
+
+def output_columns(likelihood: Likelihood) -> list[str]:
+    """Names of everything :func:`predict` returns, in order."""
+    terms = [f"loglike_{term.name}" for term in likelihood.term_list]
+    return [*OBSERVABLE_COLUMNS, "loglike", *terms]
+
+
+def chunk_size() -> int:
+    """Points per compiled call: cache-sized lanes on a CPU, one wide batch on a GPU."""
+    return CPU_CHUNK if jax.default_backend() == "cpu" else GPU_CHUNK
+
+
+def predict_chunks(vectors: np.ndarray, likelihood: Likelihood) -> Iterator[dict[str, np.ndarray]]:
+    """Predictions of ``vectors`` (n, 8) chunk by chunk, one compilation whatever n is."""
+    require_x64()
+    size = chunk_size()
+    for start in range(0, len(vectors), size):
+        chunk = vectors[start : start + size]
+        # Pad with the last point so that every call has the compiled shape.
+        padded = np.concatenate([chunk, np.repeat(chunk[-1:], size - len(chunk), axis=0)])
+        columns = _predict_padded(likelihood, jnp.asarray(padded))
+        yield {name: np.asarray(column)[: len(chunk)] for name, column in columns.items()}
+
+
+@eqx.filter_jit
+def _predict_padded(likelihood: Likelihood, vectors: jax.Array) -> dict[str, jax.Array]:
+    one = functools.partial(_predict_one, likelihood)
+    lanes = CPU_LANES if jax.default_backend() == "cpu" else GPU_CHUNK
+    return jax.lax.map(one, vectors, batch_size=lanes)
+
+
+def _predict_one(likelihood: Likelihood, vector: jax.Array) -> dict[str, jax.Array]:
+    evaluation = likelihood.evaluate(Parameters.from_vector(vector))
+    columns = {name: getattr(evaluation.observables, name) for name in OBSERVABLE_COLUMNS}
+    columns["loglike"] = evaluation.loglike
+    return columns | {f"loglike_{name}": value for name, value in evaluation.terms.items()}
