@@ -14,7 +14,7 @@ from lmltdm_jax.likelihoods.measurement import Measurement
 class Belle2NewPhysicsRate(GaussianTerm):
     """The talk's (1.8 +- 0.7)e-5 on the new-physics part of BR(B+ -> K+ inv)."""
 
-    measurement: Measurement = eqx.field(static=True)
+    measurement: Measurement
     name: str = eqx.field(static=True, default="belle2_br")
 
     def prediction(self, context: Context) -> jax.Array:
@@ -24,7 +24,7 @@ class Belle2NewPhysicsRate(GaussianTerm):
 class Belle2TotalRate(GaussianTerm):
     """BR(B+ -> K+ nu nu) of arXiv:2311.14647, SM plus new physics, asymmetric errors."""
 
-    measurement: Measurement = eqx.field(static=True)
+    measurement: Measurement
     name: str = eqx.field(static=True, default="belle2_br")
 
     def prediction(self, context: Context) -> jax.Array:

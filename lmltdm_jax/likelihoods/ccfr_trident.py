@@ -10,7 +10,7 @@ from lmltdm_jax.likelihoods.measurement import Measurement
 class CcfrTrident(GaussianTerm):
     """Data: ``data/measurements/ccfr_trident.toml``; prediction: ``observables/trident.py``."""
 
-    measurement: Measurement = eqx.field(static=True)
+    measurement: Measurement
     name: str = eqx.field(static=True, default="ccfr_trident")
 
     def prediction(self, context: Context) -> jax.Array:

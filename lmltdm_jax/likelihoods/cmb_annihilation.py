@@ -10,7 +10,7 @@ from lmltdm_jax.likelihoods.measurement import Measurement
 class CmbAnnihilation(UpperLimitTerm):
     """Data: ``data/measurements/cmb_annihilation.toml``, in cm^3 s^-1 GeV^-1."""
 
-    measurement: Measurement = eqx.field(static=True)
+    measurement: Measurement
     name: str = eqx.field(static=True, default="cmb_annihilation")
 
     def prediction(self, context: Context) -> jax.Array:

@@ -10,7 +10,7 @@ from lmltdm_jax.likelihoods.measurement import Measurement
 class HiggsInvisible(UpperLimitTerm):
     """Data: ``data/measurements/higgs_invisible.toml``."""
 
-    measurement: Measurement = eqx.field(static=True)
+    measurement: Measurement
     name: str = eqx.field(static=True, default="higgs_invisible")
 
     def prediction(self, context: Context) -> jax.Array:

@@ -7,9 +7,12 @@ import functools
 import tomllib
 from importlib import resources
 
+import jax
+
 from lmltdm_jax.errors import InputError
 
 
+@jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Measurement:
     """One measurement (``value`` with errors) or one upper limit (``limit`` at a CL).

@@ -10,7 +10,7 @@ from lmltdm_jax.likelihoods.measurement import Measurement
 class MuonG2(GaussianTerm):
     """Data: ``data/measurements/muon_g2.toml``; prediction: ``observables/muon_g2.py``."""
 
-    measurement: Measurement = eqx.field(static=True)
+    measurement: Measurement
     name: str = eqx.field(static=True, default="muon_g2")
 
     def prediction(self, context: Context) -> jax.Array:

@@ -11,7 +11,7 @@ from lmltdm_jax.observables.n_eff import n_eff_theory_error
 class NEff(GaussianTerm):
     """Gaussian in N_eff with the error of the thermal history (closure D) in quadrature."""
 
-    measurement: Measurement = eqx.field(static=True)
+    measurement: Measurement
     name: str = eqx.field(static=True, default="n_eff")
 
     def prediction(self, context: Context) -> jax.Array:

@@ -16,7 +16,7 @@ class RelicDensity(GaussianTerm):
     growing far away from it, where a sampler needs a gradient.
     """
 
-    measurement: Measurement = eqx.field(static=True)
+    measurement: Measurement
     relative_theory_error: float = eqx.field(static=True, default=0.03)
     name: str = eqx.field(static=True, default="relic_density")
 
