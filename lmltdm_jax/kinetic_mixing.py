@@ -21,7 +21,7 @@ def vacuum_polarisation(t: jax.Array) -> jax.Array:
     Closed form (Peskin and Schroeder, sect. 7.5), y = 4/t:
     I = [-5/3 - y + (1 + y/2) f(y)]/6 with f = sqrt(1-y) ln[(sqrt(1-y)+1)/(sqrt(1-y)-1)] for t < 0,
     2 sqrt(y-1) atan(1/sqrt(y-1)) for 0 < t < 4, sqrt(1-y)[ln((1+b)/(1-b)) - i pi], b = sqrt(1-y),
-    above. Below |t| = 1/2 the closed form cancels and the power series (remainder < 1e-17) is used.
+    above; (1+b)/(1-b) is formed as (1+b)^2/y, which does not cancel at large |t|. Below |t| = 1/2 the closed form cancels and the power series (remainder < 1e-17) is used.
     """
     t = jnp.asarray(t)
     small = jnp.abs(t) < _SERIES_RADIUS
@@ -38,10 +38,10 @@ def vacuum_polarisation(t: jax.Array) -> jax.Array:
     b_above = jnp.sqrt(jnp.where(above, 1.0 - y, 0.25))
     f = jnp.where(
         spacelike,
-        b_space * jnp.log((b_space + 1.0) / (b_space - 1.0)),
+        b_space * jnp.log((b_space + 1.0) ** 2 / jnp.where(spacelike, -y, 1.0)),
         jnp.where(
             above,
-            b_above * jnp.log((1.0 + b_above) / (1.0 - b_above)),
+            b_above * jnp.log((1.0 + b_above) ** 2 / jnp.where(above, y, 1.0)),
             jnp.where(y > 1.0, 2.0 * b_below * jnp.arctan(1.0 / b_below), 0.0),
         ),
     )

@@ -21,7 +21,8 @@ def _kernel(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """K2 nodes [GeV^2], trapezoid weights dK2 and the kernels h_V, h_A [GeV^-4] on them."""
     path = resources.files("lmltdm_jax.data") / "trident" / f"{name}.csv"
     with path.open(encoding="utf-8") as stream:
-        k2, h_v, h_a = np.loadtxt(stream, delimiter=",", unpack=True)
+        table = np.loadtxt(stream, delimiter=",")
+    k2, h_v, h_a = table[table[:, 1] > 0.0].T
     log_k2 = np.log(k2)
     fine = np.linspace(log_k2[0], log_k2[-1], _REFINEMENT * (len(k2) - 1) + 1)
     spacing = np.full_like(fine, fine[1] - fine[0])
