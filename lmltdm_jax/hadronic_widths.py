@@ -40,7 +40,6 @@ def hadronic_width_per_mixing(m: jax.Array) -> jax.Array:
     m = jnp.asarray(m, float)
     opened = m > 2.0 * M_PION
     # ln(m) -> -inf below threshold would send inf * 0 into the gradient.
-    reduced = _log_reduced_width()(jnp.log(jnp.where(opened, m, 1.0)))
-    return jnp.where(
-        opened, beta(M_PION**2, jnp.where(opened, m, 1.0) ** 2) * jnp.exp(reduced), 0.0
-    )
+    inside = jnp.where(opened, m, 1.0)
+    width = beta(M_PION**2, inside**2) * jnp.exp(_log_reduced_width()(jnp.log(inside)))
+    return jnp.where(opened, width, 0.0)

@@ -43,8 +43,8 @@ def run(alpha, mu_from, mu_to, nf):
 
 def running(mu):
     """(alpha_s, m_s, m_c, m_b) at mu; flavour thresholds at m_c and m_b, continuous."""
-    alpha_b, down_b = run(ALPHA_S_MZ, M_Z, M_B, 5)
-    alpha_2, ratio_2 = run(alpha_b, M_B, 2.0, 4)
+    alpha_b, _ = run(ALPHA_S_MZ, M_Z, M_B, 5)
+    _, ratio_2 = run(alpha_b, M_B, 2.0, 4)
     _, ratio_c = run(alpha_b, M_B, M_C, 4)
     if mu > M_B:
         alpha, scale = run(alpha_b, M_B, mu, 5)
