@@ -3,8 +3,8 @@
 Every formula is derived here from the Lagrangian in :mod:`lmltdm_jax.model` (D = d + i g Q Z').
 A channel is an affine form in its s-channel exchange A = sum_p alpha_p/(s - m_p^2 + i m_p Gamma_p)
 (fixed width): the squared amplitude, averaged over the scattering angle and summed over final
-spins, is ``constant + linear Re A + quadratic |A|^2`` with real-analytic coefficients, which all
-accept a complex s. The thermal average needs that: it evaluates them on the pole.
+spins, is ``constant + linear Re A + quadratic |A|^2`` with coefficients that are smooth above
+threshold; the thermal average uses that to integrate over narrow poles.
 
 Channels are rows of an array, in families that share formulas:
 
@@ -43,7 +43,7 @@ _SERIES_TERMS = 18
 class Energy(NamedTuple):
     """Squared energy and its distances from the two thresholds [GeV^2], each without subtraction.
 
-    Shapes broadcast as (rows, n); real, or complex on a pole.
+    Shapes broadcast as (rows, n).
     """
 
     s: jax.Array
@@ -96,10 +96,6 @@ class CrossSections(eqx.Module):
         return self.nunu + self.zpzp + sum(jnp.sum(r, axis=0) for r in rows)
 
 
-def _root(z: jax.Array) -> jax.Array:
-    return jnp.sqrt(z) if jnp.iscomplexobj(z) else safe_sqrt(z)
-
-
 class _Angular(NamedTuple):
     """Averages over x = cos(theta) with A_t A_u = A0^2 (1 - rho^2 x^2), A_{t,u} = m_x^2 - {t, u}.
 
@@ -122,8 +118,7 @@ class _Angular(NamedTuple):
 def _angular(energy: Energy, m_a: jax.Array, m_b: jax.Array, m_x: jax.Array) -> _Angular:
     """A0 = (s - m_a^2 - m_b^2)/2 and 1 - rho^2 = (m_a^2 m_b^2 + 4 m_x^2 k^2)/A0^2, exactly."""
     s, above_xx, above = energy
-    if not jnp.iscomplexobj(s):
-        above_xx, above = jnp.maximum(above_xx, 0.0), jnp.maximum(above, 0.0)
+    above_xx, above = jnp.maximum(above_xx, 0.0), jnp.maximum(above, 0.0)
     p2 = 0.25 * above_xx
     k2 = above * (above + 4.0 * m_a * m_b) / (4.0 * s)
     a0 = 0.5 * above + m_a * m_b
@@ -140,7 +135,7 @@ def _angular(energy: Energy, m_a: jax.Array, m_b: jax.Array, m_x: jax.Array) -> 
     j1 = jnp.log((1.0 + rho) / jnp.sqrt(jnp.where(small, 0.5, w))) / rho
     f2 = jnp.where(small, series, (j1 - 1.0 - r / 3.0) / r**2)
     f1 = 1.0 / 3.0 + rho2 * f2
-    pk = _root(p2 * k2)
+    pk = safe_sqrt(p2 * k2)
     return _Angular(a0, p2, k2, pk, w, 1.0 / w, 1.0 + rho2 * f1, f1, f2)
 
 
@@ -165,8 +160,8 @@ def vector_terms(point: Point, energy: Energy, masses: jax.Array) -> Terms:
     one = jnp.ones(())
     charge2 = jnp.stack([one, q_e2, one, one])[:, None]
     m = masses[:, None]
-    momentum = 0.5 * _root(above_xx)
-    phase = _root(above / s) * (1.0 + 2.0 * m**2 / s)
+    momentum = 0.5 * safe_sqrt(above_xx)
+    phase = safe_sqrt(above / s) * (1.0 + 2.0 * m**2 / s)
     couplings = p.g_x**4 * p.q_x**2 * charge2 * 2.0 / (3.0 * math.pi)
     return Terms(0.0, 0.0, couplings * momentum**3 * s * phase)
 
@@ -193,18 +188,18 @@ def scalar_terms(point: Point, energy: Energy, masses: jax.Array, hadrons: Hadro
     """sigma(f f) = N_c beta_f^3/(8 pi beta_x) (m_f/v_h)^2 |A|^2 (s-wave).
 
     ``hadrons="dispersive"``: N_c m_f^2 beta_f^3/(8 pi v_h^2) -> Gamma_had(sqrt(s))/sqrt(s), the
-    width per sin^2(theta); on a complex pole it is taken at Re sqrt(s).
+    width per sin^2(theta).
     """
     s, above_xx, above = energy
     sm = point.sm
     colours = [1.0, 1.0, 1.0] + ([0.0] if hadrons == "dispersive" else [3.0] * 3)
-    beta3 = _root(above / s) ** 3
+    beta3 = safe_sqrt(above / s) ** 3
     strength = jnp.asarray(colours)[:, None] * (masses[:, None] / sm.v_h) ** 2 * beta3
     if hadrons == "dispersive":
-        root_s = jnp.real(jnp.sqrt(s[3]))
+        root_s = jnp.sqrt(s[3])
         row = 8.0 * math.pi * hadronic_width_per_mixing(root_s) / root_s
         strength = strength.at[3].set(row)
-    return Terms(0.0, 0.0, 0.5 * _root(above_xx) * s * strength / (4.0 * math.pi))
+    return Terms(0.0, 0.0, 0.5 * safe_sqrt(above_xx) * s * strength / (4.0 * math.pi))
 
 
 def zpzp_family(point: Point, widths: Widths) -> Family:
@@ -315,18 +310,16 @@ def channels(point: Point, widths: Widths, hadrons: Hadrons = "dispersive") -> d
     }
 
 
-def rates(channel: Channel, energy: Energy, offset: jax.Array, width: jax.Array) -> jax.Array:
-    """R (rows, n) of a family at real energies.
+def rates(terms: Terms, alpha: jax.Array, offset: jax.Array, width: jax.Array) -> jax.Array:
+    """R (rows, n) of a family with couplings ``alpha`` (rows, poles).
 
-    ``offset`` = s - m_p^2 and ``width`` = m_p Gamma_p, shapes (rows, poles, n) and
-    (rows, poles, 1) [GeV^2]; the caller supplies them without cancellation.
+    ``offset`` = s - m_p^2 and ``width`` = m_p Gamma_p, broadcast to (rows, poles, n) [GeV^2]; the
+    caller supplies them without cancellation.
     """
-    terms = channel.terms(energy)
     norm = offset**2 + width**2
     norm = jnp.where(norm > 0.0, norm, 1.0)
-    alpha = channel.family.alpha[:, :, None]
-    real = jnp.sum(alpha * offset / norm, axis=1)
-    imaginary = jnp.sum(alpha * width / norm, axis=1)
+    real = jnp.sum(alpha[:, :, None] * offset / norm, axis=1)
+    imaginary = jnp.sum(alpha[:, :, None] * width / norm, axis=1)
     squared = real**2 + imaginary**2
     return terms.constant + terms.linear * real + terms.quadratic * squared
 
@@ -348,7 +341,7 @@ def cross_sections(
         energy = Energy(s, above_xx, jnp.maximum(s - threshold, 0.0))
         offset = (s - f.pole_mass[:, None] ** 2)[None]
         width = (f.pole_mass * f.pole_width)[None, :, None]
-        sigma = rates(channel, energy, offset, width) / flux
+        sigma = rates(channel.terms(energy), f.alpha, offset, width) / flux
         out[name] = jnp.where(s > threshold, sigma, 0.0)
     return CrossSections(
         nunu=out["vector"][0],

@@ -20,8 +20,9 @@ from lmltdm_jax.observables.annihilation import Hadrons
 from lmltdm_jax.observables.thermal_average import sigma_v, x_of
 from lmltdm_jax.widths import Widths
 
-_N_STEPS = 384
+_N_STEPS = 768
 _N_X = 97
+_BLOCK = 8
 _PLASMA_NODES = 1200
 
 
@@ -102,24 +103,26 @@ def _step(y: jax.Array, rate: jax.Array, yeq2: jax.Array) -> jax.Array:
 
 
 def _block(
-    carry: tuple[jax.Array, ...], block: tuple[jax.Array, ...]
+    carry: tuple[jax.Array, ...], block: tuple[jax.Array, jax.Array]
 ) -> tuple[tuple[jax.Array, ...], None]:
-    """Four fine steps, two of twice and one of four times the length."""
-    y1, y2, y4 = carry
+    """Eight steps of length h, four of 2h, two of 4h and one of 8h."""
     rate, yeq2 = block
-    for i in range(4):
-        y1 = _step(y1, rate[i], yeq2[i])
-    for i in (1, 3):
-        y2 = _step(y2, 2.0 * rate[i], yeq2[i])
-    return (y1, y2, _step(y4, 4.0 * rate[3], yeq2[3])), None
+    out = []
+    for level, y in enumerate(carry):
+        stride = 2**level
+        for i in range(stride - 1, _BLOCK, stride):
+            y = _step(y, stride * rate[i], yeq2[i])
+        out.append(y)
+    return tuple(out), None
 
 
 def _final_yield(rate: jax.Array, yeq: jax.Array) -> jax.Array:
-    """Y at the end of the grid: Richardson extrapolation over steps h, 2h, 4h (third order)."""
-    yeq2 = (yeq[1:] ** 2).reshape(-1, 4)
-    start = (yeq[0],) * 3
-    (y1, y2, y4), _ = jax.lax.scan(_block, start, (rate[1:].reshape(-1, 4), yeq2))
-    return (8.0 * y1 - 6.0 * y2 + y4) / 3.0
+    """Y at the end of the grid: Richardson extrapolation over h, 2h, 4h, 8h (fourth order)."""
+    blocks = (rate[1:].reshape(-1, _BLOCK), (yeq[1:] ** 2).reshape(-1, _BLOCK))
+    y, _ = jax.lax.scan(_block, (yeq[0],) * 4, blocks)
+    # In ln Y the error terms of the coarse levels are smaller than in Y.
+    ln_y = jnp.log(jnp.stack(y))
+    return jnp.exp((64.0 * ln_y[0] - 56.0 * ln_y[1] + 14.0 * ln_y[2] - ln_y[3]) / 21.0)
 
 
 def relic_density(

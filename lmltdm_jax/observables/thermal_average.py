@@ -15,7 +15,7 @@ SIAM Review 56 (2014) 385, sect. 5):
 
     integral = h sum_j F(t_j) - 2 Re[2 pi i Res_F(t_p) q/(1 - q)],   q = exp[2 pi i (t_p - t_0)/h].
 
-Any width is exact in this way. For Gamma/m below ``WIDTH_FLOOR`` times the distance from threshold
+Any width is exact in this way. For Gamma/m below ``WIDTH_FLOOR`` times m^2 - 4 m_x^2
 the sum and the correction would cancel in many digits, so there the width w = m Gamma is widened to
 w_e = sqrt(w^2 + floor^2) and the lost area, pi (1/w - 1/w_e) times the residue, is added as a delta
 function: 1/(y^2 + w^2) = 1/(y^2 + w_e^2) + pi (1/w - 1/w_e) delta(y) + O(floor).
@@ -33,24 +33,33 @@ import numpy as np
 from scipy import special
 
 from lmltdm_jax.model import Point
-from lmltdm_jax.observables.annihilation import Channel, Energy, Hadrons, channels, rates
+from lmltdm_jax.observables.annihilation import (
+    Channel,
+    Energy,
+    Family,
+    Hadrons,
+    Terms,
+    channels,
+    rates,
+)
 from lmltdm_jax.widths import Widths
 
-WIDTH_FLOOR = 1e-4
-"""Smallest resolved m Gamma/(m^2 - s_threshold); see the module text."""
+WIDTH_FLOOR = 1e-5
+"""Smallest resolved m Gamma/(m^2 - 4 m_x^2); see the module text."""
 
 LN_SIGMA_V_FLOOR = math.log(1e-100)
 """ln <sigma v> [GeV^-2] where nothing annihilates (all couplings zero)."""
 
 _STEP = 0.5
 _T_FIRST, _N_NODES = -20.75, 49
-_X_CENTRE, _X_SCALE = 20.0, 1.5
+_X_CENTRE, _X_SCALE = 25.0, 0.7
 _LN_X_END = math.log(1e6)
-_N_SERIES = 6
+_N_SERIES = 5
+_STENCIL, _STENCIL_STEP = np.arange(-2.0, 3.0), 0.1
 
 
 def x_of(xi: np.ndarray) -> np.ndarray:
-    """x on the mapped axis xi in [0, 1]: 1 at 0, 1e6 at 1, densest (in ln x) around x = 20."""
+    """x on the mapped axis xi in [0, 1]: 1 at 0, 1e6 at 1, densest (in ln x) around x = 25."""
     centre = math.log(_X_CENTRE)
     low, high = math.asinh(-centre / _X_SCALE), math.asinh((_LN_X_END - centre) / _X_SCALE)
     return np.exp(centre + _X_SCALE * np.sinh(low + (high - low) * xi))
@@ -71,9 +80,9 @@ class _Tables(NamedTuple):
 def _tables(n_x: int) -> _Tables:
     x = x_of(np.linspace(0.0, 1.0, n_x))
     delta = np.exp(_T_FIRST + _STEP * np.arange(_N_NODES))
-    # sqrt(z) exp(z) K_1(z) = sum_k c_k z^-k for z >= 2: Chebyshev fit, error 4e-7.
+    # sqrt(z) exp(z) K_1(z) = sum_k c_k z^-k: Chebyshev fit, error 2e-7 for z > 4, 3e-4 at 2.
     fit = np.polynomial.Chebyshev.interpolate(
-        lambda r: special.k1e(1.0 / r) / np.sqrt(r), _N_SERIES - 1, domain=[1e-9, 0.5]
+        lambda r: special.k1e(1.0 / r) / np.sqrt(r), _N_SERIES - 1, domain=[1e-9, 0.25]
     )
     c = fit.convert(kind=np.polynomial.Polynomial).coef
     return _Tables(
@@ -85,98 +94,134 @@ def _tables(n_x: int) -> _Tables:
     )
 
 
+class _Poles(NamedTuple):
+    """Breit-Wigner poles of a family, (poles,): m [GeV], m Gamma true and widened [GeV^2]."""
+
+    mass: jax.Array
+    width: jax.Array
+    wide: jax.Array
+    u_real: jax.Array
+    """u_p = sqrt(m^2 + i wide)/m_x"""
+    u_imag: jax.Array
+
+
+def _poles(family: Family, m_x: jax.Array) -> _Poles:
+    mass = family.pole_mass
+    width = mass * family.pole_width
+    distance = jnp.maximum((mass - 2.0 * m_x) * (mass + 2.0 * m_x), 0.0)
+    # The last term keeps a particle without any decay (all couplings zero) finite.
+    wide = jnp.sqrt(width**2 + (WIDTH_FLOOR * distance) ** 2 + (1e-30 * m_x**2) ** 2)
+    modulus = jnp.sqrt(mass**4 + wide**2)
+    u_real = jnp.sqrt(0.5 * (modulus + mass**2)) / m_x
+    return _Poles(mass, width, wide, u_real, 0.5 * wide / (m_x**2 * u_real))
+
+
+def _energy(m_x: jax.Array, u_c: jax.Array, u_final: jax.Array, delta: jax.Array) -> Energy:
+    """Energies at u = u_c + delta; u_c, u_final (rows, 1), delta (rows, n)."""
+    above = delta * (delta + 2.0 * u_c)
+    return Energy(
+        m_x**2 * (u_c + delta) ** 2,
+        m_x**2 * (above + (u_c - 2.0) * (u_c + 2.0)),
+        m_x**2 * (above + (u_c - u_final) * (u_c + u_final)),
+    )
+
+
 class _Integrand(NamedTuple):
-    """One family: trapezoidal integrand and pole terms (all in units of m_x)."""
+    """One family, in units of m_x."""
 
     u_c: jax.Array
     """(rows,)"""
-    u: jax.Array
-    """(rows, n_nodes)"""
     values: jax.Array
-    """(rows, n_nodes): delta u R"""
-    u_p: jax.Array
-    """(pairs,), complex"""
-    weight: jax.Array
-    """(pairs,), complex: contributes Re[weight K(u_p)]"""
+    """(rows, n_nodes): trapezoidal integrand delta u R"""
+    pole_weights: jax.Array | float
+    """(poles,), complex: contributes Re[weight K(u_p)]"""
 
 
-def _integrand(channel: Channel, m_x: jax.Array, delta: np.ndarray) -> _Integrand:
+def _integrand(channel: Channel, poles: _Poles, m_x: jax.Array, delta: np.ndarray) -> _Integrand:
     f = channel.family
-    m_x2 = m_x**2
-    u_final = (f.mass_a + f.mass_b) / m_x
+    u_final = ((f.mass_a + f.mass_b) / m_x)[:, None]
     u_c = jnp.maximum(u_final, 2.0)
-    u = u_c[:, None] + delta
-    above = m_x2 * delta * (u + u_c[:, None])
-    energy = Energy(
-        m_x2 * u**2,
-        above + m_x2 * ((u_c - 2.0) * (u_c + 2.0))[:, None],
-        above + m_x2 * ((u_c - u_final) * (u_c + u_final))[:, None],
-    )
-    # Distance of the poles above this channel's threshold, (rows, poles).
-    root_s_c = (u_c * m_x)[:, None]
-    distance = (f.pole_mass - root_s_c) * (f.pole_mass + root_s_c)
-    is_above = (distance > 0.0) & channel.resonant
-    distance_above = jnp.where(is_above, distance, 0.0)
-    width = f.pole_mass * f.pole_width
-    wide = jnp.sqrt(width**2 + (WIDTH_FLOOR * distance_above) ** 2 + 1e-200)
+    distance = (poles.mass - u_c * m_x) * (poles.mass + u_c * m_x)
+    nodes = jnp.broadcast_to(delta, (u_c.shape[0], delta.size))
+    correction = None
+    if channel.resonant:
+        correction = _pole_correction(f, poles, m_x, u_c, distance)
+        nodes = jnp.concatenate([nodes, correction.stencil], axis=1)
+    terms = channel.terms(_energy(m_x, u_c, u_final, nodes))
+    on_grid = Terms(*(v[:, : delta.size] if jnp.ndim(v) else v for v in terms))
+    above = m_x**2 * delta * (delta + 2.0 * u_c)
     offset = above[:, None, :] - distance[:, :, None]
-    values = delta * u * rates(channel, energy, offset, wide[:, :, None])
-    u_p, weight = _pole_terms(channel, m_x, u_c, is_above, distance, width, wide)
-    return _Integrand(u_c, u, values, u_p, weight)
+    rate = rates(on_grid, f.alpha, offset, poles.wide[None, :, None])
+    weights = 0.0 if correction is None else correction.weights(terms, delta.size)
+    return _Integrand(u_c[:, 0], delta * (u_c + delta) * rate, weights)
 
 
-def _pole_terms(
-    channel: Channel,
-    m_x: jax.Array,
-    u_c: jax.Array,
-    is_above: jax.Array,
-    distance: jax.Array,
-    width: jax.Array,
-    wide: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Energies (units of m_x) and weights of the pole corrections, flattened over (rows, poles)."""
-    f = channel.family
-    if not channel.resonant:
-        return jnp.zeros((0,), complex), jnp.zeros((0,), complex)
-    m_x2 = m_x**2
+class _Correction(NamedTuple):
+    """Residue term of each pole: the coefficients are continued from a real stencil around it."""
+
+    stencil: jax.Array
+    """(rows, poles * 5): u - u_c"""
+    linear: jax.Array
+    """(rows, poles, 5), complex: factor of the coefficient ``linear`` at the stencil"""
+    quadratic: jax.Array
+
+    def weights(self, terms: Terms, n_grid: int) -> jax.Array:
+        """(poles,)"""
+        shape = self.linear.shape
+        total = self.quadratic * terms.quadratic[:, n_grid:].reshape(shape)
+        if jnp.ndim(terms.linear):
+            total = total + self.linear * terms.linear[:, n_grid:].reshape(shape)
+        return jnp.sum(total, axis=(0, 2))
+
+
+def _pole_correction(
+    f: Family, poles: _Poles, m_x: jax.Array, u_c: jax.Array, distance: jax.Array
+) -> _Correction:
+    """Residues times -2 q/(1 - q), with the lost area of a widened pole.
+
+    The residue needs R on the complex pole t_p. Its coefficients are smooth in t = ln(u - u_c):
+    the quartic through five real points around Re t_p continues them (relative error 1e-6 of the
+    integral where q matters, Im t_p < 0.5; exact for narrow poles).
+    """
+    is_above = distance > 0.0
     # Poles below threshold get a harmless place and no weight.
-    y = jnp.where(is_above, distance, m_x2)
-    w = jnp.where(is_above, wide, m_x2)
-    above = jax.lax.complex(y, w)
-    s_c = (m_x2 * u_c**2)[:, None]
-    s = s_c + above
-    u_p = jnp.sqrt(s) / m_x
-    mass = f.mass_a + f.mass_b
-    energy = Energy(
-        s,
-        above + m_x2 * ((u_c - 2.0) * (u_c + 2.0))[:, None],
-        above + jnp.maximum(s_c - mass[:, None] ** 2, 0.0),
+    y = jnp.where(is_above, distance, m_x**2)
+    w = jnp.broadcast_to(poles.wide, y.shape)
+    # u_p - u_c = (y + i w)/(m_x^2 (u_p + u_c)): modulus and phase.
+    sum_real, sum_imag = poles.u_real + u_c, poles.u_imag
+    t_real = 0.5 * jnp.log((y**2 + w**2) / (m_x**4 * (sum_real**2 + sum_imag**2)))
+    t_imag = jnp.arctan2(w, y) - jnp.arctan2(sum_imag, sum_real)
+    angle = 2.0 * math.pi / _STEP * (t_real - _T_FIRST)
+    q = jnp.exp(-2.0 * math.pi / _STEP * t_imag) * jax.lax.complex(jnp.cos(angle), jnp.sin(angle))
+    correction = -2.0 * q / ((1.0 - q) * w)
+    narrow = jnp.where(poles.width > 0.0, poles.width, poles.wide)
+    lost = 1.0 / narrow - 1.0 / poles.wide
+    # (y^2 + w^2) times Re A and |A|^2 at y = i w; a second pole o enters through
+    # Re(D_p D_o*) (y^2 + w^2) -> i w/(y_o + i w_o).
+    linear, quadratic = 1j * f.alpha * w, f.alpha**2 + 0j
+    if f.alpha.shape[1] == 2:
+        gap = (poles.mass - poles.mass[::-1]) * (poles.mass + poles.mass[::-1])
+        other = 1j * poles.wide / jax.lax.complex(gap, jnp.sum(poles.wide) + 0.0 * gap)
+        quadratic = quadratic + 2.0 * f.alpha * f.alpha[:, ::-1] * other
+    scale = jnp.where(is_above, math.pi / (2.0 * m_x**2), 0.0)
+    lagrange = _lagrange(t_imag / _STENCIL_STEP)
+    stencil = jnp.exp(t_real[:, :, None] + _STENCIL_STEP * _STENCIL)
+    return _Correction(
+        stencil.reshape(stencil.shape[0], -1),
+        (scale * correction * linear)[:, :, None] * lagrange,
+        (scale * (correction * quadratic + lost * f.alpha**2))[:, :, None] * lagrange,
     )
-    terms = channel.terms(energy)
-    linear, quadratic = _pole_numerator(f, w, s)
-    numerator = terms.linear * linear + terms.quadratic * quadratic
-    delta = above / (m_x2 * (u_p + u_c[:, None]))
-    q = jnp.exp(2j * math.pi / _STEP * (jnp.log(delta) - _T_FIRST))
-    correction = -2.0 * q / (1.0 - q)
-    narrow = jnp.where(width > 0.0, width, wide)
-    lost = jnp.where(is_above, 1.0 / narrow - 1.0 / wide, 0.0)
-    scale = math.pi / (2.0 * m_x2)
-    weight = scale * (correction / w * numerator + lost * terms.quadratic * f.alpha**2)
-    weight = jnp.where(is_above, weight, 0.0)
-    return u_p.ravel(), weight.ravel()
 
 
-def _pole_numerator(family: object, w: jax.Array, s: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """(y^2 + w^2) times Re A and |A|^2 at y = s - m_p^2 = i w, for every pole p."""
-    alpha, mass2 = family.alpha, family.pole_mass**2
-    linear = 1j * alpha * w
-    # Re(D_p D_q*) (y^2 + w^2) -> i w/(y_q + i w_q) at the pole.
-    other = jnp.flip(alpha, axis=1) if alpha.shape[1] == 2 else jnp.zeros_like(alpha)
-    y_other = s - jnp.flip(mass2) if alpha.shape[1] == 2 else s
-    w_other = jnp.flip(w, axis=1) if alpha.shape[1] == 2 else w
-    denominator = y_other + 1j * w_other
-    quadratic = alpha**2 + 2.0 * alpha * other * 1j * w / denominator
-    return linear, quadratic
+def _lagrange(r: jax.Array) -> jax.Array:
+    """Lagrange polynomials of the points -2..2 at i r; complex, last axis runs over the points."""
+    r2 = r * r
+    one, two = 1.0 + r2, 4.0 + r2
+    even = [one * r2 / 24.0, -two * r2 / 6.0, one * two / 4.0]
+    odd = [r * one / 12.0, -r * two / 6.0, 0.0 * r]
+    real = jnp.stack([*even, even[1], even[0]], axis=-1)
+    imag = jnp.stack([*odd, -odd[1], -odd[0]], axis=-1)
+    return jax.lax.complex(real, imag)
 
 
 def ln_sigma_v(
@@ -195,24 +240,46 @@ def sigma_v(
 ) -> jax.Array:
     """<sigma v> [GeV^-2], shape (n_x,); see :func:`ln_sigma_v`."""
     table = _tables(n_x)
-    m_x = jnp.asarray(point.params.m_x, float)
-    parts = [_integrand(c, m_x, table.delta) for c in channels(point, widths, hadrons).values()]
-    u_c, u, values, u_p, weight = (jnp.concatenate(v) for v in zip(*parts, strict=True))
-    x, powers = jnp.asarray(table.x), jnp.asarray(table.powers)
-
-    orders = jnp.arange(_N_SERIES)
-    moments = values[:, :, None] * u[:, :, None] ** (-orders - 0.5)
-    sums = jnp.einsum("ij,cjk->cik", jnp.asarray(table.boltzmann), moments)
-    smooth = jnp.einsum("cik,ik->ci", sums, powers) * jnp.exp(-x * (u_c[:, None] - 2.0))
-
-    u_p = u_p[:, None]
-    series = jnp.zeros((u_p.shape[0], x.shape[0]), complex)
-    for k in reversed(range(_N_SERIES)):
-        series = series / u_p + powers[:, k]
-    kernel = jnp.exp(-x * (u_p - 2.0)) * series / jnp.sqrt(u_p)
-    poles = jnp.real(weight[:, None] * kernel)
-
-    total = jnp.sum(smooth, axis=0) + jnp.sum(poles, axis=0)
+    m_x, delta = jnp.asarray(point.params.m_x, float), table.delta
+    families = channels(point, widths, hadrons)
+    zp_pole, higgs_poles = (_poles(families[n].family, m_x) for n in ("vector", "zpzp"))
+    parts = {
+        name: _integrand(c, zp_pole if name in ("vector", "zph") else higgs_poles, m_x, delta)
+        for name, c in families.items()
+    }
+    u_c = jnp.concatenate([part.u_c for part in parts.values()])[:, None]
+    values = jnp.concatenate([part.values for part in parts.values()])
+    higgs_weights = sum(parts[n].pole_weights for n in ("scalar", "zpzp", "hh"))
+    total = _smooth_part(table, u_c, values)
+    total = total + _pole_part(table, zp_pole, parts["vector"].pole_weights)
+    total = total + _pole_part(table, higgs_poles, higgs_weights)
     average = jnp.asarray(table.prefactor) * total / m_x**3
     floor = math.exp(LN_SIGMA_V_FLOOR)
     return jnp.where(average > floor, average, floor)
+
+
+def _smooth_part(table: _Tables, u_c: jax.Array, values: jax.Array) -> jax.Array:
+    """sum over rows of int dt values K_1, (n_x,)."""
+    inverse = 1.0 / (u_c + table.delta)
+    moments = [values * jnp.sqrt(inverse)]
+    for _ in range(_N_SERIES - 1):
+        moments.append(moments[-1] * inverse)
+    sums = jnp.asarray(table.boltzmann) @ jnp.concatenate(moments).T
+    sums = sums.reshape(-1, _N_SERIES, values.shape[0])
+    threshold = jnp.exp(-table.x[:, None] * (u_c[:, 0] - 2.0))
+    return jnp.sum(jnp.sum(sums * table.powers[:, :, None], axis=1) * threshold, axis=1)
+
+
+def _pole_part(table: _Tables, poles: _Poles, weights: jax.Array) -> jax.Array:
+    """Sum over poles of Re[weight K(u_p)], K = exp[-x (u - 2)] sum_k c_k (x u)^(-k-1/2); (n_x,)."""
+    u = jax.lax.complex(poles.u_real, poles.u_imag)
+    inverse = 1.0 / u
+    moments = [weights * jnp.sqrt(inverse)]
+    for _ in range(_N_SERIES - 1):
+        moments.append(moments[-1] * inverse)
+    stacked = jnp.stack(moments)
+    real, imag = (table.powers @ part for part in (jnp.real(stacked), jnp.imag(stacked)))
+    x = table.x[:, None]
+    angle = x * poles.u_imag
+    damped = jnp.exp(-x * jnp.maximum(poles.u_real - 2.0, 0.0))
+    return jnp.sum(damped * (real * jnp.cos(angle) + imag * jnp.sin(angle)), axis=1)
