@@ -31,8 +31,8 @@ class Context(eqx.Module):
 class Term(eqx.Module):
     """One likelihood term. All methods are pure functions of the context, jit and grad safe."""
 
-    name: eqx.AbstractVar[str]
     measurement: eqx.AbstractVar[Measurement]
+    name: eqx.AbstractVar[str]
 
     @abc.abstractmethod
     def prediction(self, context: Context) -> jax.Array:
@@ -48,29 +48,33 @@ class Term(eqx.Module):
 
 
 class GaussianTerm(Term):
-    """Gaussian in the prediction, two-sided errors, optional theory error in quadrature.
+    """Gaussian in the prediction, two-sided errors, optional theory errors in quadrature.
 
     With different errors up and down the one on the prediction's side is used, so ln L and its
     first derivative are continuous at the measured value.
     """
 
+    def fixed_theory_error(self) -> float:
+        """Theory error that is the same everywhere; 0 unless a term says otherwise."""
+        return 0.0
+
     def theory_error(self, context: Context) -> jax.Array:
-        """Standard deviation of the prediction itself; 0 unless a term says otherwise."""
+        """Theory error that varies over parameter space; 0 unless a term says otherwise."""
         return jnp.zeros_like(self.prediction(context))
 
     def _sigma(self, context: Context) -> tuple[jax.Array, jax.Array]:
         m = self.measurement
         above = self.prediction(context) > m.value
-        experimental = jnp.where(above, m.error_up, m.error_down)
-        return experimental, jnp.hypot(experimental, self.theory_error(context))
+        fixed = jnp.hypot(jnp.where(above, m.error_up, m.error_down), self.fixed_theory_error())
+        return fixed, jnp.hypot(fixed, self.theory_error(context))
 
     def pull(self, context: Context) -> jax.Array:
         return (self.prediction(context) - self.measurement.value) / self._sigma(context)[1]
 
     def loglike(self, context: Context) -> jax.Array:
-        experimental, total = self._sigma(context)
-        # The second term is the normalisation: a theory error that varies must not come for free.
-        return -0.5 * self.pull(context) ** 2 - jnp.log(total / experimental)
+        fixed, total = self._sigma(context)
+        # The second term is the normalisation: an error that varies must not come for free.
+        return -0.5 * self.pull(context) ** 2 - jnp.log(total / fixed)
 
 
 class UpperLimitTerm(Term):

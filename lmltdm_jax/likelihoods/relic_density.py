@@ -2,7 +2,6 @@
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
 from lmltdm_jax.likelihoods.base import Context, GaussianTerm
 from lmltdm_jax.likelihoods.measurement import Measurement
@@ -23,7 +22,7 @@ class RelicDensity(GaussianTerm):
     def prediction(self, context: Context) -> jax.Array:
         return context.observables.omega_h2
 
-    def theory_error(self, context: Context) -> jax.Array:
+    def fixed_theory_error(self) -> float:
         value = self.measurement.value
         assert value is not None
-        return jnp.asarray(self.relative_theory_error * value)
+        return self.relative_theory_error * value
