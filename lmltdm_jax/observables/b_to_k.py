@@ -86,8 +86,8 @@ def gamma_b_to_k_xx_zero_width(point: Point) -> jax.Array:
     pole = point.params.m_h1**2
     d, weight = _panel_nodes(
         point,
-        jnp.minimum(start, end),
-        end,
+        _Break(jnp.minimum(start, end), _XX),
+        _Break(end, _END),
         _Graded(squared=True, scale=jnp.minimum(start, pole - jnp.minimum(start, end))),
         _Graded(squared=True, scale=pole - end),
     )
@@ -182,26 +182,46 @@ def _graded_distances(length: jax.Array, grading: _Graded, n: int) -> tuple[jax.
     return scale * factor * sinh, weight * span * scale * jacobian
 
 
+class _Break(NamedTuple):
+    """A panel end: its q2 and which special value it is (field of :class:`_Distances` less one)."""
+
+    q2: jax.Array
+    identity: jax.Array | int
+
+
+_XX, _ZPZP, _POLE, _END = range(4)
+
+
+def _gaps(point: Point, end: _Break) -> list[jax.Array]:
+    """q2 and its distances to the special values at a panel end.
+
+    Where the end is the special value itself the distance is a constant 0: differentiating the
+    difference of two equal numbers would subtract huge cotangents at a narrow pole.
+    """
+    special = _distances(point, jnp.zeros(()))[1:]
+    gaps = [end.q2 + offset for offset in special]
+    same = [(end.identity == k) & (gap == 0.0) for k, gap in enumerate(gaps)]
+    return [end.q2, *(jnp.where(s, 0.0, g) for s, g in zip(same, gaps, strict=True))]
+
+
 def _panel_nodes(
-    point: Point, low: jax.Array, high: jax.Array, at_low: _Graded, at_high: _Graded
+    point: Point, low: _Break, high: _Break, at_low: _Graded, at_high: _Graded
 ) -> tuple[_Distances, jax.Array]:
-    """Nodes and weights on [low, high], half of them graded towards each end.
+    """Nodes and weights between two breaks, half of them graded towards each end.
 
     Distances are formed as (end of panel - special value) + (distance from the end): the first
     difference is exactly zero where they coincide, so thresholds and poles keep full precision.
     """
-    half = 0.5 * (high - low)
-    from_low, weight_low = _graded_distances(half, at_low, _NODES_LOW)
-    from_high, weight_high = _graded_distances(half, at_high, _NODES_HIGH)
-    special = _distances(point, jnp.zeros(()))
-    anchors = jnp.concatenate([jnp.full(_NODES_LOW, low), jnp.full(_NODES_HIGH, high)])
-    steps = jnp.concatenate([from_low, -from_high])
-    d = _Distances(*((anchors + offset) + steps for offset in special))
+    half = 0.5 * (high.q2 - low.q2)
+    up, weight_low = _graded_distances(half, at_low, _NODES_LOW)
+    down, weight_high = _graded_distances(half, at_high, _NODES_HIGH)
+    gaps = zip(_gaps(point, low), _gaps(point, high), strict=True)
+    d = _Distances(*(jnp.concatenate([g_low + up, g_high - down]) for g_low, g_high in gaps))
     return d, jnp.concatenate([weight_low, weight_high])
 
 
-def _break_points(point: Point, widths: Widths) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Sorted break points (4,) in [lowest threshold, q2_max], which are thresholds, and q2_max.
+def _break_points(point: Point, widths: Widths) -> tuple[list[_Break], jax.Array, jax.Array]:
+    """Four breaks in ascending order in [lowest threshold, q2_max], which are thresholds, q2_max.
 
     A pole closer than its width to a threshold below it, or to q2_max above it, is not resolved
     from it: the grading of that end takes care of both.
@@ -216,9 +236,11 @@ def _break_points(point: Point, widths: Widths) -> tuple[jax.Array, jax.Array, j
         pole = jnp.where((pole > edge) & (pole - edge < width), edge, pole)
     pole = jnp.where(pole > end - width, end, pole)
     pole = jnp.clip(pole, jnp.min(thresholds), end)
-    breaks = jnp.sort(jnp.stack([thresholds[0], thresholds[1], pole, end]))
-    is_threshold = (breaks == thresholds[0]) | (breaks == thresholds[1])
-    return breaks, is_threshold, end
+    values = jnp.stack([thresholds[0], thresholds[1], pole, end])
+    order = jnp.argsort(values)
+    values = values[order]
+    is_threshold = (values == thresholds[0]) | (values == thresholds[1])
+    return [_Break(values[i], order[i]) for i in range(4)], is_threshold, end
 
 
 def _scales(point: Point, breaks: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -253,18 +275,19 @@ def br_bplus_kplus_np(point: Point, widths: Widths) -> jax.Array:
     are resolved. Relative error below 1e-6, see tests.
     """
     breaks, is_threshold, end = _break_points(point, widths)
-    modulus, above_threshold = _scales(point, breaks)
+    q2 = jnp.stack([b.q2 for b in breaks])
+    modulus, above_threshold = _scales(point, q2)
     panels = [
         _panel_nodes(
             point,
             breaks[i],
             breaks[i + 1],
             _Graded(is_threshold[i], jnp.where(is_threshold[i], above_threshold[i], modulus[i])),
-            _Graded(breaks[i + 1] >= end, modulus[i + 1]),
+            _Graded(q2[i + 1] >= end, modulus[i + 1]),
         )
         for i in range(3)
     ]
     d = _Distances(*(jnp.concatenate(parts) for parts in zip(*(q for q, _ in panels), strict=True)))
     weight = jnp.concatenate([w for _, w in panels])
     rate = jnp.sum(weight * _dgamma(point, d, _zp_unseen_squared(widths)))
-    return jnp.where(breaks[0] < end, point.sm.tau_bplus / HBAR_GEV_S * rate, 0.0)
+    return jnp.where(q2[0] < end, point.sm.tau_bplus / HBAR_GEV_S * rate, 0.0)
