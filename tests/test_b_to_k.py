@@ -17,6 +17,7 @@ from scipy.integrate import quad
 from lmltdm_jax.constants import HBAR_GEV_S
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.model import build_point
+from lmltdm_jax.observables import b_to_k
 from lmltdm_jax.observables.b_to_k import (
     br_bplus_kplus_np,
     dgamma_dq2,
@@ -255,6 +256,44 @@ def test_gradients_forward_reverse_and_finite_difference():
         difference = (above - below) / (2 * step)
         error = np.abs(forward[:, i] - difference) / (scale[:, 0] + np.abs(difference))
         assert np.max(error) < 1e-4
+
+
+def test_nodes_are_enough_over_the_prior(monkeypatch):
+    """Against three times as many nodes; every fourth point has its pole next to a threshold."""
+    vectors = prior_vectors(64, 11)
+    m_h1, m_x = PARAMETER_NAMES.index("m_h1"), PARAMETER_NAMES.index("m_x")
+    vectors[::4, m_x] = 0.5 * vectors[::4, m_h1] * (1 + 1e-6)
+    vectors[1::4, m_x] = 0.5 * vectors[1::4, m_h1] * (1 - 1e-6)
+    shipped = evaluate("value", vectors)
+    monkeypatch.setattr(b_to_k, "_NODES_LOW", 144)
+    monkeypatch.setattr(b_to_k, "_NODES_HIGH", 120)
+    finer = np.asarray(jax.jit(lambda v: jax.lax.map(unified, v, batch_size=16))(vectors))
+    np.testing.assert_allclose(shipped, finer, rtol=1e-5)
+
+
+def test_second_derivatives_are_the_slope_of_the_gradient():
+    """Nodes carry no gradient of their own: that must not spoil the Hessian (Fisher forecasts)."""
+    row = {"sin_th": 6e-3, "m_X": 0.3, "m_H1": 2.0, "lambda_PhiX": 0.1}
+    logs = jnp.log(vector_of(row))
+
+    def logarithm(log_vector):
+        return jnp.log(unified(jnp.exp(log_vector)))
+
+    def along(direction, order):
+        def function(t):
+            return logarithm(logs + t * direction)
+
+        for _ in range(order):
+            function = jax.jacfwd(function)
+        return function
+
+    first = jax.jit(lambda direction, t: along(direction, 1)(t))
+    second = jax.jit(lambda direction, t: along(direction, 2)(t))
+    step = 1e-4
+    for names in (["m_h1"], ["m_x"], ["m_zp", "m_h1", "m_x"], ["lambda_phix", "m_h1"]):
+        direction = sum(jnp.eye(logs.size)[PARAMETER_NAMES.index(name)] for name in names)
+        difference = (first(direction, step) - first(direction, -step)) / (2 * step)
+        assert float(second(direction, 0.0)) == pytest.approx(float(difference), rel=1e-4, abs=1e-5)
 
 
 def test_closed_phase_space_is_zero_with_zero_gradient():

@@ -43,11 +43,6 @@ def both(params):
     return br_h2_invisible_talk(widths), br_h2_invisible(point, widths)
 
 
-def with_reference_zz(row):
-    """The reference does not list its BR(H -> ZZ* -> 4 nu): 1.06e-3, PDG-style."""
-    return row["H2"]["Br_inv_talk"]
-
-
 @pytest.mark.parametrize("row", GOLDEN["scalar_widths"])
 def test_talk_formula_agrees_with_the_reference(row):
     talk, _ = both(params_of(row))
