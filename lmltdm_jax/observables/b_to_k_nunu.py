@@ -46,7 +46,7 @@ def dbr_dq2_sm(
     """dBR/dq2(B+ -> K+ nu nubar) [GeV^-2], three flavours, any shape of ``q2`` [GeV^2].
 
     tau_B |C_nu|^2 |p_K|^3 f_+^2/(64 pi^3), which is tau_B G_F^2 alpha^2 X_t^2 |V|^2 |p_K|^3 f_+^2
-    /(32 pi^5 sin^4 theta_W) (arXiv:1409.4557 eq. 5). Without the tree-level tau contribution.
+    /(32 pi^5 sin^4 theta_W) (arXiv:1409.4557). Without the tree-level tau contribution.
     ``coefficients``: form factors as in :func:`lmltdm_jax.observables.form_factors.f_zero`.
     """
     m_b2 = sm.m_bplus**2

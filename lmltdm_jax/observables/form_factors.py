@@ -43,7 +43,7 @@ def _vector_series(q2: jax.Array, a0: jax.Array, a1: jax.Array, a2: jax.Array) -
 
 
 def f_zero(q2: jax.Array, coefficients: jax.Array | None = None) -> jax.Array:
-    """Scalar form factor f_0(q2), arXiv:2207.12468 eq. (6) at the physical point.
+    """Scalar form factor f_0(q2), arXiv:2207.12468 at the physical point.
 
     ``q2`` in GeV^2, 0 to (m_B - m_K)^2, any shape; ``coefficients`` (8,) replaces the central
     values. The isospin-averaged masses of the paper stay inside z whatever the kinematics.
