@@ -1,0 +1,1 @@
+"""Running the engine over many points: batches, priors, samplers and their diagnostics."""

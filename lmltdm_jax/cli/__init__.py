@@ -1,0 +1,85 @@
+"""The command line ``lmltdm``: one file per subcommand, each importing what it needs when it runs.
+
+Exit codes: 0 done, 2 unusable input (one line on stderr, no traceback), 3 ``fit --strict`` without
+convergence, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from lmltdm_jax.cli.data import data
+from lmltdm_jax.cli.parameters import parameters
+from lmltdm_jax.cli.predict import predict
+from lmltdm_jax.errors import LmltdmError
+
+INPUT_ERROR = 2
+INTERRUPTED = 130
+
+
+class _Group(TyperGroup):
+    """Turns our own exceptions into one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LmltdmError as error:
+            # One line, whatever a file name or a cell contained.
+            typer.echo("error: " + " ".join(str(error).split()), err=True)
+            raise typer.Exit(INPUT_ERROR) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Differentiable likelihood engine for the gauged U(1) Lmu-Ltau model.",
+)
+app.command("predict")(predict)
+if importlib.util.find_spec("lmltdm_jax.cli.fit") is not None:
+    app.command("fit")(importlib.import_module("lmltdm_jax.cli.fit").fit)
+app.command("parameters")(parameters)
+app.command("data")(data)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from lmltdm_jax import __version__
+
+        typer.echo(f"lmltdm {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _start(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    from lmltdm_jax._precision import enable_compilation_cache
+
+    enable_compilation_cache()
+
+
+def main() -> None:
+    """Entry point of the ``lmltdm`` script."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our stdout has left (| head): nothing is wrong, nobody listens.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,165 @@
+"""``lmltdm predict``: every observable and likelihood term of a file of points, or of one point."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from rich.table import Table
+
+from lmltdm_jax.cli._console import stdout_console
+from lmltdm_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from lmltdm_jax.cli.tables import PointTable
+    from lmltdm_jax.likelihoods.total import Evaluation, Likelihood, Report
+
+UNITS = {
+    "gamma_h1": "GeV",
+    "gamma_zp": "GeV",
+    "sigmav_cmb_cm3_s": "cm3/s",
+    "p_ann_cm3_s_gev": "cm3/s/GeV",
+}
+"""Units of the output columns that have one."""
+
+
+def predict(
+    points: Annotated[
+        Path | None,
+        typer.Argument(help="Points, one a row: .csv or .json (a list of objects)."),
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--point",
+            metavar="NAME=VALUE",
+            help="One parameter of a single point; repeat it. Unnamed ones: the benchmark.",
+        ),
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Analysis: talk2024 or current.")] = "talk2024",
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Output file, .csv or .json. Without it: CSV to stdout."),
+    ] = None,
+    gradient: Annotated[
+        bool,
+        typer.Option(
+            "--gradient", help="With --point: norm of each term's gradient, too (compiles longer)."
+        ),
+    ] = False,
+) -> None:
+    """Predict all observables and likelihood terms of points.
+
+    The output has the input columns as given, then the observables, loglike and loglike_TERM. With
+    --point, prints the point beside the measurements, with pulls.
+    """
+    from lmltdm_jax.cli.tables import PointTable, parse_point, read_points
+    from lmltdm_jax.likelihoods.total import Likelihood
+    from lmltdm_jax.parameters import Parameters
+
+    if (points is None) == (not point):
+        raise InputError("give either a file of points or --point NAME=VALUE, and not both")
+    if gradient and not point:
+        raise InputError("--gradient goes with --point; a file of points has no gradient columns")
+    likelihood = Likelihood.from_preset(preset)
+    if points is not None:
+        predict_table(read_points(points), likelihood, output)
+        return
+    values = Parameters.benchmark().to_dict() | parse_point(point or [])
+    table = PointTable(tuple(values), np.array([list(values.values())], dtype=float))
+    predict_point(table, likelihood, output, gradient)
+
+
+def predict_table(table: PointTable, likelihood: Likelihood, output: Path | None) -> None:
+    """Predict every point and write it.
+
+    Raises:
+        InputError: the output cannot be written (found out before computing).
+    """
+    from lmltdm_jax.cli.output import open_table
+    from lmltdm_jax.inference.batch import iter_chunks, progress_bar
+    from lmltdm_jax.prediction import output_columns
+
+    names = output_columns(likelihood)
+    start = bad = 0
+    with open_table(output, [*table.columns, *names]) as write:
+        for chunk in iter_chunks(table.vectors(), likelihood, progress_bar()):
+            predicted = np.stack([chunk[name] for name in names], axis=1)
+            given = table.values[start : start + len(predicted)]
+            write(np.concatenate([given, predicted], axis=1))
+            start += len(predicted)
+            bad += int(np.sum(~np.all(np.isfinite(predicted), axis=1)))
+    if bad:
+        typer.echo(f"warning: {bad} of {start} rows hold a value that is not finite", err=True)
+
+
+def predict_point(
+    table: PointTable, likelihood: Likelihood, output: Path | None, gradient: bool
+) -> None:
+    """Print one point beside the measurements; write its row too where there is an ``output``."""
+    from lmltdm_jax.cli.output import open_table
+    from lmltdm_jax.likelihoods.total import _evaluate_jit
+    from lmltdm_jax.parameters import Parameters
+    from lmltdm_jax.prediction import OBSERVABLE_COLUMNS, output_columns
+
+    params = Parameters.from_vector(table.vectors()[0])
+    names = output_columns(likelihood)
+    with contextlib.ExitStack() as stack:
+        write = None
+        if output is not None:
+            write = stack.enter_context(open_table(output, [*table.columns, *names]))
+        evaluation = _evaluate_jit(likelihood, params, None)
+        columns = {name: getattr(evaluation.observables, name) for name in OBSERVABLE_COLUMNS}
+        columns["loglike"] = evaluation.loglike
+        columns |= {f"loglike_{name}": value for name, value in evaluation.terms.items()}
+        numbers = {name: float(columns[name]) for name in names}
+        report = likelihood.report(params) if gradient else None
+        if write is not None:
+            write(np.concatenate([table.values[0], list(numbers.values())])[None])
+    console = stdout_console()
+    console.print(_point_table(table, numbers))
+    console.print(_term_table(likelihood, evaluation, report))
+    console.print(f"{likelihood.name}: ln L = {numbers['loglike']:.4f}")
+    if any(term.measurement.status != "checked" for term in likelihood.term_list):
+        console.print("* not seen in its source: see `lmltdm data`")
+
+
+def _point_table(table: PointTable, numbers: dict[str, float]) -> Table:
+    from lmltdm_jax.parameters import parameter_info
+
+    shown = Table(title="Point and observables")
+    shown.add_column("quantity")
+    shown.add_column("value", justify="right")
+    shown.add_column("unit")
+    for name, value in zip(table.columns, table.values[0], strict=True):
+        shown.add_row(name, f"{value:.6g}", parameter_info(name).unit)
+    shown.add_section()
+    for name, value in numbers.items():
+        if not name.startswith("loglike"):
+            shown.add_row(name, f"{value:.6g}", UNITS.get(name, ""))
+    return shown
+
+
+def _term_table(likelihood: Likelihood, evaluation: Evaluation, report: Report | None) -> Table:
+    shown = Table(title=f"Measurements of preset {likelihood.name}")
+    shown.add_column("term")
+    for heading in ("prediction", "measured", "unit", "pull", "ln L"):
+        shown.add_column(heading, justify="left" if heading == "unit" else "right")
+    if report is not None:
+        shown.add_column("|d lnL/d ln p|", justify="right")
+    for i, term in enumerate(likelihood.term_list):
+        mark = "" if term.measurement.status == "checked" else " *"
+        norm = [] if report is None else [f"{report.rows[i].gradient_norm:.2g}"]
+        shown.add_row(
+            term.name + mark,
+            f"{float(evaluation.predictions[term.name]):.4g}",
+            str(term.measurement),
+            term.measurement.unit,
+            f"{float(evaluation.pulls[term.name]):+.2f}",
+            f"{float(evaluation.terms[term.name]):.3f}",
+            *norm,
+        )
+    return shown
