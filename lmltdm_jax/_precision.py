@@ -32,8 +32,9 @@ def enable_compilation_cache() -> Path | None:
     Returns:
         The folder in use, or None without a cache (switched off, or not writable: no error).
     """
-    if jax.config.jax_compilation_cache_dir is not None:
-        return Path(jax.config.jax_compilation_cache_dir)
+    given = getattr(jax.config, "jax_compilation_cache_dir", None)  # defined at run time only
+    if given is not None:
+        return Path(given)
     chosen = os.environ.get("LMLTDM_CACHE_DIR", "")
     if chosen.lower() == "off":
         return None

@@ -8,6 +8,7 @@ same bits. JSON is strict: a list of objects, ``null`` where a number is not fin
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -40,13 +41,14 @@ def open_table(path: Path | None, columns: Sequence[str]) -> Iterator[RowWriter]
         sys.stdout.flush()
         return
     table_format = format_of(path)
-    if path.is_dir():
-        raise InputError(f"{path}: cannot be written (is a directory)")
-    target = Path(os.path.realpath(path))
-    if target.exists() and not os.access(target, os.W_OK):
-        raise InputError(f"{path}: cannot be written (permission denied)")
-    hidden = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    hidden = None
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a directory")
+        target = Path(os.path.realpath(path))
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, "permission denied")
+        hidden = target.with_name(f".{target.name[:64]}.{os.getpid()}.tmp")
         with hidden.open("x", encoding="utf-8", newline="") as file:
             with _rows(file, table_format, columns) as write:
                 yield write
@@ -55,7 +57,8 @@ def open_table(path: Path | None, columns: Sequence[str]) -> Iterator[RowWriter]
         raise InputError(f"{path}: cannot be written ({_reason(error)})") from None
     finally:
         with contextlib.suppress(OSError):
-            hidden.unlink()
+            if hidden is not None:
+                hidden.unlink()
 
 
 @contextlib.contextmanager

@@ -80,7 +80,10 @@ def predict_table(table: PointTable, likelihood: Likelihood, output: Path | None
         InputError: the output cannot be written (found out before computing).
     """
     from lmltdm_jax.cli.output import open_table
-    from lmltdm_jax.inference.batch import iter_chunks, progress_bar
+    from lmltdm_jax.inference.batch import (  # pyright: ignore[reportMissingImports]
+        iter_chunks,
+        progress_bar,
+    )
     from lmltdm_jax.prediction import output_columns
 
     names = output_columns(likelihood)

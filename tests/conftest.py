@@ -1,0 +1,43 @@
+"""Shared fixtures: points of the prior, and the likelihood of each preset."""
+
+import os
+
+import numpy as np
+import pytest
+
+# The command line must not write to the home of whoever runs the tests; a cache that JAX has been
+# given (JAX_COMPILATION_CACHE_DIR, as CI does) stays in use.
+os.environ.setdefault("LMLTDM_CACHE_DIR", "off")
+
+
+@pytest.fixture(scope="session")
+def prior_points():
+    """``prior_points(n, seed)``: Parameters of n draws from the prior box of the table."""
+    from lmltdm_jax.parameters import PARAMETER_TABLE, Parameters
+
+    def draw(n: int, seed: int) -> Parameters:
+        rng = np.random.default_rng(seed)
+        columns = {}
+        for info in PARAMETER_TABLE:
+            u, (low, high) = rng.uniform(size=n), info.prior
+            log = info.scale == "log"
+            columns[info.name] = low * (high / low) ** u if log else low + u * (high - low)
+        return Parameters(**columns)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def talk2024():
+    """Likelihood of the preset talk2024."""
+    from lmltdm_jax import Likelihood
+
+    return Likelihood.from_preset("talk2024")
+
+
+@pytest.fixture(scope="session")
+def current():
+    """Likelihood of the preset current."""
+    from lmltdm_jax import Likelihood
+
+    return Likelihood.from_preset("current")

@@ -1,0 +1,84 @@
+"""What users rely on: public names and output columns. A change here is a line in CHANGELOG.md."""
+
+import inspect
+
+import pytest
+from lmltdm_jax.inference import batch
+
+import lmltdm_jax
+from lmltdm_jax.likelihoods.presets import preset_names
+from lmltdm_jax.parameters import PARAMETER_NAMES
+from lmltdm_jax.prediction import output_columns
+
+pytestmark = pytest.mark.fast
+
+PUBLIC_NAMES = [
+    "PARAMETER_TABLE",
+    "Context",
+    "GaussianTerm",
+    "InputError",
+    "Likelihood",
+    "LmltdmError",
+    "Measurement",
+    "Parameters",
+    "Term",
+    "UpperLimitTerm",
+    "predict",
+]
+OBSERVABLES = [
+    "delta_a_mu",
+    "kinetic_mixing",
+    "n_eff",
+    "delta_n_eff",
+    "br_bplus_kplus_np",
+    "br_bplus_kplus_nunu_sm",
+    "br_bplus_kplus_inv",
+    "br_h2_inv",
+    "gamma_h1",
+    "gamma_zp",
+    "br_h1_inv",
+    "omega_h2",
+    "sigmav_cmb_cm3_s",
+    "p_ann_cm3_s_gev",
+]
+TERMS = [
+    "muon_g2",
+    "belle2_br",
+    "higgs_invisible",
+    "n_eff",
+    "relic_density",
+    "cmb_annihilation",
+    "ccfr_trident",
+]
+
+
+def test_public_names():
+    assert lmltdm_jax.__all__ == PUBLIC_NAMES
+    for name in PUBLIC_NAMES:
+        assert getattr(lmltdm_jax, name).__doc__ or name == "PARAMETER_TABLE"
+
+
+def test_parameters_and_presets():
+    names = "m_zp g_x sin_theta m_x m_h1 q_phi lambda_phix q_x"
+    assert list(PARAMETER_NAMES) == names.split()
+    assert preset_names() == ["talk2024", "current"]
+
+
+def test_output_columns(talk2024, current):
+    expected = [*OBSERVABLES, "loglike", *(f"loglike_{term}" for term in TERMS)]
+    assert output_columns(talk2024) == expected
+    assert output_columns(current) == expected
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (lmltdm_jax.predict, ["params", "preset"]),
+        (batch.evaluate, ["params", "preset", "progress"]),
+        (lmltdm_jax.Likelihood.from_preset, ["name"]),
+        (lmltdm_jax.Likelihood.report, ["self", "params", "nuisances"]),
+        (lmltdm_jax.Likelihood.terms, ["self", "params", "nuisances"]),
+    ],
+)
+def test_signatures(function, arguments):
+    assert list(inspect.signature(function).parameters) == arguments
