@@ -3,6 +3,12 @@
 from pathlib import Path as _Path
 
 from lmltdm_jax import _precision as _precision
+from lmltdm_jax.errors import InputError, LmltdmError
+from lmltdm_jax.likelihoods.base import Context, GaussianTerm, Term, UpperLimitTerm
+from lmltdm_jax.likelihoods.measurement import Measurement
+from lmltdm_jax.likelihoods.total import Likelihood
+from lmltdm_jax.parameters import PARAMETER_TABLE, Parameters
+from lmltdm_jax.prediction import predict
 
 _here = _Path(__file__).resolve().parent
 if (_here.parent / "pyproject.toml").is_file() and not (_here / "inference").exists():
@@ -10,3 +16,17 @@ if (_here.parent / "pyproject.toml").is_file() and not (_here / "inference").exi
     __path__.append(str(_here.parent))
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "PARAMETER_TABLE",
+    "Context",
+    "GaussianTerm",
+    "InputError",
+    "Likelihood",
+    "LmltdmError",
+    "Measurement",
+    "Parameters",
+    "Term",
+    "UpperLimitTerm",
+    "predict",
+]
