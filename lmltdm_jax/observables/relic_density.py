@@ -20,8 +20,8 @@ from lmltdm_jax.observables.annihilation import Hadrons
 from lmltdm_jax.observables.thermal_average import sigma_v, x_of
 from lmltdm_jax.widths import Widths
 
-_N_STEPS = 768
-_N_X = 97
+_N_STEPS = 1024
+_N_X = 129
 _BLOCK = 8
 _PLASMA_NODES = 1200
 
