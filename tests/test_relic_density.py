@@ -1,7 +1,7 @@
 """Omega h^2 against the reference codes and Radau; branches, convergence, gradients.
 
-Reverse-mode gradients of Omega h^2 over the prior are in test_gradients.py (their compilation takes
-a minute); here forward mode is compared with finite differences.
+Gradients of Omega h^2 over the prior are in test_gradients.py, which compiles them once for all
+observables; the test here, of <sigma v> too, compiles for a minute and is marked slow.
 """
 
 import dataclasses
@@ -65,21 +65,15 @@ def setup(vector, reference=False):
     return point, dataclasses.replace(widths, h1=h1, h2=h2)
 
 
+def log_outputs(log_vector, reference=False):
+    """(ln Omega h^2, ln <sigma v>); ln 0 = -inf of Z'-only points is exp(-inf) = 0 again."""
+    result = relic_density(*setup(jnp.exp(log_vector), reference), "free_quarks")
+    return jnp.log(result.omega_h2), jnp.log(result.sigma_v)
+
+
 @jax.jit
-def run(logs, directions, reference):
-    """Values and directional derivatives of (ln Omega h^2, ln <sigma v>)."""
-
-    def one(arguments):
-        log_vector, direction, flag = arguments
-
-        # sin(theta) = lambda = 0 of Z'-only points is exp(-inf) = 0 with derivative 0.
-        def value(v):
-            result = relic_density(*setup(jnp.exp(v), flag), "free_quarks")
-            return jnp.log(result.omega_h2), jnp.log(result.sigma_v)
-
-        return jax.jvp(value, (log_vector,), (direction,))
-
-    return jax.lax.map(one, (logs, directions, reference))
+def run(logs, reference):
+    return jax.lax.map(lambda pair: log_outputs(*pair), (logs, reference))
 
 
 def prior_sample(count, seed):
@@ -95,30 +89,30 @@ def scan(m_x, m_h1):
     return rows
 
 
-@functools.cache
-def everything():
-    """All points of this file in one batch: {name: (rows, ln Omega, ln <sigma v>, slopes)}."""
-    golden = np.array([[p["inputs"][k] for k in KEYS] for p in GOLDEN["points"]])
+def gradient_points():
+    """Points, random directions, and the points moved along them (stencil, points, 8)."""
     base = prior_sample(GRADIENT_POINTS, 52)
     direction = np.random.default_rng(8).normal(size=base.shape)
-    stencil = np.array([0, -2, -1, 1, 2, -4, 4])[:, None, None] * STEP
-    moved = (base * np.exp(stencil * direction)).reshape(-1, 8)
+    stencil = np.array([-2, -1, 1, 2, -4, 4])[:, None, None] * STEP
+    return base, direction, base * np.exp(stencil * direction)
+
+
+@functools.cache
+def everything():
+    """All points of this file in one batch: {name: (rows, ln Omega, ln <sigma v>)}."""
     groups = {
-        "golden": golden,
+        "golden": np.array([[p["inputs"][k] for k in KEYS] for p in GOLDEN["points"]]),
         "prior": prior_sample(PRIOR_POINTS, 51),
         "light": scan(0.02, 5.0),
         "heavy": scan(0.06, 5.0),
-        "moved": moved,
+        "moved": gradient_points()[2].reshape(-1, 8),
     }
     rows = np.concatenate(list(groups.values()))
-    directions = np.zeros_like(rows)
-    directions[-len(moved) :] = np.tile(direction, (len(stencil), 1))
-    flags = np.arange(len(rows)) < len(golden)
+    flags = np.arange(len(rows)) < len(groups["golden"])
     with np.errstate(divide="ignore"):
-        logs = np.log(rows)
-    (omega, average), slopes = jax.tree.map(np.asarray, run(logs, directions, flags))
+        omega, average = (np.asarray(a) for a in run(np.log(rows), flags))
     edges = np.cumsum([len(g) for g in groups.values()])[:-1]
-    columns = (np.split(a, edges) for a in (rows, omega, average, *slopes))
+    columns = (np.split(a, edges) for a in (rows, omega, average))
     return dict(zip(groups, zip(*columns, strict=True), strict=True))
 
 
@@ -177,11 +171,13 @@ def test_against_an_adaptive_solver():
 
     2e-4 where Omega h^2 < 100; 1e-2 above, where X freezes out near x = 3 in a steep <sigma v>.
     """
-    rows, omega, average, *_ = everything()["prior"]
+    rows, omega, average = everything()["prior"]
+    relevant = np.exp(omega) < 100.0
+    chosen = relevant | (np.cumsum(~relevant) <= 4)
+    rows, omega, average, relevant = (a[chosen] for a in (rows, omega, average, relevant))
     x = _grid(average.shape[1], 1024).x[:: 1024 // (average.shape[1] - 1)]
     theirs = [radau(v[M_X], a, x) for v, a in zip(rows, average, strict=True)]
     error = np.abs(np.exp(omega) / theirs - 1.0)
-    relevant = np.exp(omega) < 100.0
     assert relevant.sum() >= 30
     assert error[relevant].max() < 2e-4
     assert error.max() < 1e-2
@@ -201,7 +197,7 @@ def test_fourth_order_convergence():
 
     The production grid (1024) is within 1e-6 of its limit at all of them.
     """
-    rows, _, average, *_ = everything()["golden"]
+    rows, _, average = everything()["golden"]
     coarse, used, fine = (final_yields(rows[:, M_X], average, n) for n in (256, 1024, 4096))
     coarse, used = (np.abs(y / fine - 1.0) for y in (coarse, used))
     assert used.max() < 1e-6
@@ -231,18 +227,35 @@ def test_benchmark_lies_on_the_small_coupling_root():
     assert np.exp(everything()["golden"][1][index]) == pytest.approx(0.12, rel=4e-3)
 
 
-def test_gradients_against_finite_differences():
+@pytest.mark.slow
+def test_gradients_forward_reverse_and_finite_difference():
     """ln Omega and ln <sigma v> along random directions, where the stencil has converged to 1e-5.
 
     On a narrow pole or at a threshold no step is both small and precise.
     """
-    _, omega, average, d_omega, d_average = everything()["moved"]
+    base, direction, _ = gradient_points()
+
+    @jax.jit
+    def forward(logs, directions):
+        return jax.lax.map(
+            lambda pair: jax.jvp(log_outputs, pair[:1], pair[1:])[1], (logs, directions)
+        )
+
+    @jax.jit
+    def reverse(logs):
+        return jax.lax.map(jax.grad(lambda v: log_outputs(v)[0]), logs)
+
+    d_omega, d_average = (np.asarray(a) for a in forward(np.log(base), direction))
+    backward = np.sum(np.asarray(reverse(np.log(base))) * direction, axis=1)
+    np.testing.assert_allclose(d_omega, backward, rtol=1e-8, atol=1e-8)
+
+    _, omega, average = everything()["moved"]
     value = np.concatenate([omega[:, None], average[:, ::8]], axis=1)
+    value = value.reshape(6, GRADIENT_POINTS, -1)
     slope = np.concatenate([d_omega[:, None], d_average[:, ::8]], axis=1)
-    value = value.reshape(7, GRADIENT_POINTS, -1)
-    slope = slope.reshape(7, GRADIENT_POINTS, -1)[0]
-    fine = (value[1] - 8 * value[2] + 8 * value[3] - value[4]) / (12 * STEP)
-    coarse = (value[5] - 8 * value[1] + 8 * value[4] - value[6]) / (24 * STEP)
+    far_below, below, above, far_above, first, last = value
+    fine = (far_below - 8 * below + 8 * above - far_above) / (12 * STEP)
+    coarse = (first - 8 * far_below + 8 * far_above - last) / (24 * STEP)
     scale = 1.0 + np.abs(fine)
     converged = np.abs(fine - coarse) < 1e-5 * scale
     error = np.where(converged, np.abs(slope - fine) / scale, 0.0)

@@ -2,7 +2,7 @@
 
 Not reached: the hadron row of H1, H2 -> hadrons with tabulated resonances is sampled, not
 resolved; its own test states the error. Below x = 5 broad poles cost up to 3e-4. Gradients of
-<sigma v> are tested with those of Omega h^2, in one compilation.
+<sigma v> are tested with those of Omega h^2, in test_relic_density.py (slow).
 """
 
 import dataclasses
