@@ -41,6 +41,8 @@ _W = np.linspace(0.0, 5.5, 20) ** 2
 _WEIGHT = 2.0 * erfc(np.sqrt(_W))
 _ITERATIONS = 4
 _WIDTH_FLOOR = 1e-12
+_SOFT = 1e-3
+_FAR = 0.03
 
 
 def log10_lambda_shell(params: Parameters) -> jax.Array:
@@ -72,9 +74,7 @@ def log10_lambda_shell(params: Parameters) -> jax.Array:
         coupling = jnp.exp(log_lambda)
         m_gamma = m_h1 * (width_zpzp + coupling**2 * width_xx) + _WIDTH_FLOOR * m_h1**2
         h1h1 = to_h1h1 * (s_and_contact - coupling * t_channel) ** 2
-        return jnp.log(
-            _breit_wigner_average(resonant, s, m_h1**2, m_gamma) + _integrate(h1h1, _W)
-        )
+        return jnp.log(_breit_wigner_average(resonant, s, m_h1**2, m_gamma) + _integrate(h1h1, _W))
 
     log_target = jnp.log(16.0 * math.pi * _required_average(m_x, x_f))
     quartic = _integrate(to_h1h1 * t_channel**2, _W)
@@ -100,7 +100,9 @@ def _at_least(value: jax.Array, floor: float) -> jax.Array:
 def _soft_beta(four_r: jax.Array) -> jax.Array:
     """sqrt(1 - 4r) without its kink: small instead of zero below threshold."""
     u = 1.0 - four_r
-    return jnp.sqrt(0.5 * (u + jnp.sqrt(u**2 + 1e-3)))
+    root = jnp.sqrt(u**2 + _SOFT)
+    # Far below threshold u + root would cancel to nothing.
+    return jnp.sqrt(0.5 * jnp.where(u > 0.0, u + root, _SOFT / (root - jnp.minimum(u, 0.0))))
 
 
 def _integrate(values: jax.Array, w: np.ndarray) -> jax.Array:
@@ -115,11 +117,17 @@ def _breit_wigner_average(
     """Average of values |1/(S - m^2 + i m Gamma)|^2; ``values`` linear between the nodes s."""
     h = values * _WEIGHT
     a, b = s[:-1] - m2, s[1:] - m2
-    # Both integrals of the Lorentzian from differences that do not cancel for a tiny width.
-    angle = jnp.arctan2(m_gamma * (b - a), a * b + m_gamma**2) / m_gamma
+    centre, half = 0.5 * (a + b), 0.5 * (b - a)
+    # Integrals of the Lorentzian and of (y - centre) times it over each interval.
+    angle = jnp.arctan2(2.0 * m_gamma * half, a * b + m_gamma**2) / m_gamma
+    distance2 = centre**2 + m_gamma**2
+    far = half**2 < _FAR**2 * distance2
+    series = -4.0 / 3.0 * centre * half**3 / distance2**2
     log = 0.5 * jnp.log((b**2 + m_gamma**2) / (a**2 + m_gamma**2))
-    slope = (h[1:] - h[:-1]) / (b - a)
-    integral = jnp.sum((h[:-1] - slope * a) * angle + slope * log)
+    # Far from the pole the exact difference cancels to the third order in half/distance.
+    odd = jnp.where(far, series, log - centre * angle)
+    slope = 0.5 * (h[1:] - h[:-1]) / half
+    integral = jnp.sum(0.5 * (h[1:] + h[:-1]) * angle + slope * odd)
     return integral * _W[-1] / (s[-1] - s[0])
 
 
@@ -170,6 +178,11 @@ class Coordinates(eqx.Module):
         """y -> x of one point."""
         return self.prior.box_from_unconstrained(self._sheared(y, 1.0))
 
+    def to_box_many(self, y: np.ndarray) -> jax.Array:
+        """y -> x for arrays (..., dimension)."""
+        flat = _to_box_rows(self, jnp.asarray(y).reshape(-1, y.shape[-1]))
+        return flat.reshape(y.shape)
+
     def from_box(self, x: jax.Array) -> jax.Array:
         """x -> y of one point."""
         return self._sheared(self.prior.unconstrained_from_box(x), -1.0)
@@ -189,3 +202,8 @@ class Coordinates(eqx.Module):
         # The shell reads the box coordinates of the others, the same on both sides of the shear.
         params, _ = self.prior.physical(self.prior.box_from_unconstrained(t))
         return t.at[axis].add(sign * log10_lambda_shell(params))
+
+
+@eqx.filter_jit
+def _to_box_rows(coordinates: Coordinates, y: jax.Array) -> jax.Array:
+    return jax.vmap(coordinates.to_box)(y)

@@ -11,7 +11,6 @@ Four spaces, each with one axis per sampled dimension (parameters first, then nu
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 

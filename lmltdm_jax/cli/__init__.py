@@ -6,8 +6,6 @@ convergence, 130 interrupted.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import sys
 from typing import Annotated, Any
@@ -16,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from lmltdm_jax.cli.data import data
+from lmltdm_jax.cli.fit import fit
 from lmltdm_jax.cli.parameters import parameters
 from lmltdm_jax.cli.predict import predict
 from lmltdm_jax.errors import LmltdmError
@@ -44,8 +43,7 @@ app = typer.Typer(
     help="Differentiable likelihood engine for the gauged U(1) Lmu-Ltau model.",
 )
 app.command("predict")(predict)
-if importlib.util.find_spec("lmltdm_jax.cli.fit") is not None:
-    app.command("fit")(importlib.import_module("lmltdm_jax.cli.fit").fit)
+app.command("fit")(fit)
 app.command("parameters")(parameters)
 app.command("data")(data)
 

@@ -208,7 +208,8 @@ def _final_state(m, g_x, epsilon, closure: str, with_z: bool, steps: int) -> jax
 
 
 def _n_eff(inputs: jax.Array, closure: str, with_z: bool, steps: int) -> jax.Array:
-    y = _final_state(*inputs, closure, with_z, steps)
+    m, g_x, epsilon = inputs
+    y = _final_state(m, g_x, epsilon, closure, with_z, steps)
     return _N_EFF_FACTOR * jnp.exp(4 * y[1]) * pl.neutrino_moments(y[2]).rho / (math.pi**2 / 15)
 
 

@@ -1,0 +1,126 @@
+"""Figures of a fit: corner, posterior predictive against the measurements, traces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter
+
+from .fit import Fit
+
+_COLOUR, _DATA = "#1f5a94", "#c44e2b"
+_BINS = 28
+
+
+def write(fit: Fit, folder: Path) -> list[Path]:
+    """``corner.png``, ``predictive.png`` and ``trace.png`` in ``folder``."""
+    figures = {"corner": corner(fit), "predictive": predictive(fit), "trace": trace(fit)}
+    paths = []
+    for name, figure in figures.items():
+        paths.append(folder / f"{name}.png")
+        figure.savefig(paths[-1], dpi=130)
+    return paths
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _box(fit: Fit) -> np.ndarray:
+    """(chains, draws, dimension): log10 of the parameters with a log prior."""
+    return np.asarray(fit.target.coordinates.to_box_many(fit.draws.y))
+
+
+def corner(fit: Fit) -> Figure:
+    """Marginals of all pairs, 68 and 95 % regions over the draws."""
+    prior = fit.target.coordinates.prior
+    x = _box(fit).reshape(-1, prior.dimension)
+    d = prior.dimension
+    span = np.stack([x.min(axis=0), x.max(axis=0)])
+    span = span + 0.05 * (span[1] - span[0]) * np.array([[-1.0], [1.0]])
+    figure = _figure(1.55 * d + 0.6, 1.55 * d + 0.6)
+    axes = figure.subplots(d, d, squeeze=False)
+    for i in range(d):
+        for j in range(d):
+            ax = axes[i, j]
+            if j > i:
+                ax.axis("off")
+                continue
+            ax.tick_params(labelsize=7)
+            ax.locator_params(nbins=4)
+            ax.set_xlim(*span[:, j])
+            if i == j:
+                ax.hist(x[:, i], _BINS, tuple(span[:, i]), color=_COLOUR, alpha=0.75)
+                ax.set_yticks([])
+            else:
+                _pair(ax, x[:, j], x[:, i], span[:, j], span[:, i])
+                ax.set_ylim(*span[:, i])
+            if i == d - 1:
+                ax.set_xlabel(prior.labels[j], fontsize=9)
+                ax.tick_params(axis="x", rotation=45)
+            else:
+                ax.set_xticklabels([])
+            if j == 0 and i > 0:
+                ax.set_ylabel(prior.labels[i], fontsize=9)
+            elif j > 0:
+                ax.set_yticklabels([])
+    name = fit.target.likelihood.name
+    figure.suptitle(f"{name}: {len(x)} draws; regions hold 68 and 95 %", fontsize=11)
+    return figure
+
+
+def _pair(ax, x: np.ndarray, y: np.ndarray, x_span: np.ndarray, y_span: np.ndarray) -> None:
+    counts, x_edges, y_edges = np.histogram2d(x, y, _BINS, [x_span, y_span])
+    smooth = gaussian_filter(counts, 0.8)
+    ordered = np.sort(smooth.ravel())[::-1]
+    inside = np.searchsorted(np.cumsum(ordered), np.array([0.954, 0.683]) * ordered.sum())
+    levels = np.unique(ordered[inside])
+    ax.plot(x, y, ",", color=_COLOUR, alpha=0.35, rasterized=True)
+    centres = 0.5 * (x_edges[1:] + x_edges[:-1]), 0.5 * (y_edges[1:] + y_edges[:-1])
+    top = smooth.max() * 1.001
+    if levels.size == 2 and levels[-1] < top:
+        ax.contourf(*centres, smooth.T, [*levels, top], colors=["#a9c6e3", _COLOUR], alpha=0.8)
+
+
+def predictive(fit: Fit) -> Figure:
+    """Pulls of every term over the posterior: how well each measurement is met."""
+    terms = fit.target.likelihood.term_list
+    figure = _figure(7.5, 0.52 * len(terms) + 1.2)
+    ax = figure.subplots()
+    ax.axvspan(-2, 2, color="0.94")
+    ax.axvspan(-1, 1, color="0.88")
+    ax.axvline(0, color=_DATA, lw=1)
+    for row, term in enumerate(terms):
+        pulls = fit.draws.columns[f"pull_{term.name}"]
+        low, left, middle, right, high = np.quantile(pulls, (0.025, 0.16, 0.5, 0.84, 0.975))
+        ax.plot([low, high], [row, row], color=_COLOUR, lw=1.2)
+        ax.plot([left, right], [row, row], color=_COLOUR, lw=5, solid_capstyle="butt")
+        ax.plot(middle, row, "o", color="white", mec=_COLOUR, ms=5)
+    ax.set_yticks(range(len(terms)), [f"{t.name}\n{t.measurement}" for t in terms], fontsize=8)
+    ax.set_ylim(len(terms) - 0.5, -0.5)
+    ax.set_xlabel("pull, (prediction - measured)/sigma; for a limit: sigmas used up")
+    ax.set_title(f"{fit.target.likelihood.name}: posterior (median, 68 %, 95 %)", fontsize=11)
+    return figure
+
+
+def trace(fit: Fit) -> Figure:
+    """Every chain against the draw number, one panel a parameter."""
+    prior = fit.target.coordinates.prior
+    x = _box(fit)
+    figure = _figure(8.5, 1.15 * prior.dimension + 0.6)
+    axes = figure.subplots(prior.dimension, 1, sharex=True, squeeze=False)[:, 0]
+    colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, len(x)))
+    for i, ax in enumerate(axes):
+        for chain, colour in zip(x, colours, strict=True):
+            ax.plot(chain[:, i], lw=0.5, alpha=0.7, color=colour)
+        ax.set_ylabel(prior.labels[i], fontsize=8)
+        ax.tick_params(labelsize=7)
+    axes[-1].set_xlabel("draw")
+    figure.suptitle(f"{len(x)} chains", fontsize=11)
+    return figure

@@ -1,0 +1,175 @@
+"""The main job: SMC to find all modes, then NUTS with jumps between them; resumable.
+
+After every stage and block the state goes to ``checkpoint.pkl`` in the output folder; the same fit
+started again there continues from it, with the same numbers it would have given in one go.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from lmltdm_jax import __version__
+from lmltdm_jax.likelihoods.total import Likelihood
+
+from . import smc
+from .checkpoint import Checkpoint, State
+from .coordinates import Coordinates
+from .nuts import Block, NutsSettings, Sampler
+from .prior import Prior
+from .target import Evaluated, Target
+
+
+@dataclasses.dataclass(frozen=True)
+class FitSettings:
+    """Sizes of a fit."""
+
+    particles: int
+    moves: int
+    """population sweeps at each SMC temperature"""
+    nuts: NutsSettings
+
+
+FULL = FitSettings(
+    particles=2048,
+    moves=40,
+    nuts=NutsSettings(
+        chains=32, warmup_blocks=12, blocks=50, transitions=5, sweeps=30, max_tree_depth=7
+    ),
+)
+QUICK = FitSettings(
+    particles=512,
+    moves=16,
+    nuts=NutsSettings(
+        chains=16, warmup_blocks=4, blocks=10, transitions=4, sweeps=16, max_tree_depth=5
+    ),
+)
+
+
+class Progress(Protocol):
+    """Called as the fit goes on; ``share`` in [0, 1] is what is done of ``phase``."""
+
+    def __call__(self, phase: str, share: float, text: str) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """What was sampled. ``blocks`` are those after warm-up; ``complete`` if none was left out."""
+
+    target: Target
+    settings: FitSettings
+    seed: int
+    population: smc.Stage
+    blocks: tuple[Block, ...]
+    wall_s: float
+    complete: bool
+
+    @property
+    def draws(self) -> Evaluated:
+        """All draws, arrays (chains, draws, ...)."""
+        parts = [block.points for block in self.blocks]
+        return jax.tree.map(lambda *a: np.concatenate(a, axis=1), *parts)
+
+    def statistic(self, name: str) -> np.ndarray:
+        """(chains, draws) of a field of :class:`Block`."""
+        return np.concatenate([getattr(block, name) for block in self.blocks], axis=1)
+
+
+def build_target(preset: str | Likelihood, **prior) -> Target:
+    """Posterior of a preset (or a likelihood of your own); ``prior``: see Prior.from_table."""
+    likelihood = Likelihood.from_preset(preset) if isinstance(preset, str) else preset
+    return Target(Coordinates(Prior.for_likelihood(likelihood, **prior)), likelihood)
+
+
+def run(
+    target: Target,
+    settings: FitSettings = FULL,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress: Progress = lambda phase, share, text: None,
+) -> Fit:
+    """Sample the posterior.
+
+    Ctrl-C during sampling returns what there is (``complete`` is then false); before the first
+    draw it raises ``KeyboardInterrupt``. Either way the checkpoint keeps the state.
+
+    Args:
+        target: see :func:`build_target`.
+        settings: FULL or QUICK, or your own sizes.
+        seed: the same seed gives the same draws.
+        folder: where the checkpoint is; None keeps none.
+        progress: told what is going on.
+
+    Raises:
+        InputError: the folder holds the checkpoint of another fit, or cannot be written.
+    """
+    checkpoint = Checkpoint(folder, _fingerprint(target, settings, seed))
+    state = checkpoint.load()
+    started = time.perf_counter() - state.wall_s
+
+    def keep(**changes: Any) -> State:
+        changed = state.replace(wall_s=time.perf_counter() - started, **changes)
+        checkpoint.save(changed)
+        return changed
+
+    progress("compile", 0.0, "compiling the likelihood and its gradient")
+    sampler = Sampler(target, settings.nuts)
+    if state.stage is None:
+        state = keep(stage=smc.start(target, settings.particles, np.random.default_rng([seed, 0])))
+    while state.stage.beta < 1.0:
+        # One generator a stage: a resumed run draws the same numbers.
+        rng = np.random.default_rng([seed, 1, state.stage.number])
+        stage = state.stage
+        for stage, share in smc.run_stage(target, state.stage, settings.moves, rng):
+            text = f"stage {stage.number}, beta = {stage.beta:.3g}"
+            progress("temper", _tempered(state.stage.beta, stage.beta, share), text)
+        state = keep(stage=stage)
+    n, archive = settings.nuts, state.stage.points
+    first, points = sampler.first_state(archive, seed)
+    if state.chains is None:
+        state = keep(chains=first, points=points)
+    progress("compile", 1.0, "waiting for the gradient to be compiled")
+    sampler.wait_compiled()
+    total = n.warmup_blocks + n.blocks
+    try:
+        while state.done < total:
+            rng = np.random.default_rng([seed, 2, state.done])
+            chains, points, block = sampler.advance(state.chains, state.points, archive.y, rng)
+            blocks = (*state.blocks, block) if state.done >= n.warmup_blocks else ()
+            state = keep(chains=chains, points=points, blocks=blocks, done=state.done + 1)
+            text = f"{len(blocks) * n.transitions * n.chains} draws, "
+            text += f"{block.num_steps.mean():.0f} leapfrog steps each"
+            progress("sample" if blocks else "warm up", state.done / total, text)
+    except KeyboardInterrupt:
+        if not state.blocks:
+            raise
+    return Fit(target, settings, seed, state.stage, state.blocks, state.wall_s, state.done == total)
+
+
+_FIRST_BETA = 1e-6
+
+
+def _tempered(before: float, after: float, share: float) -> float:
+    """Progress on a logarithmic scale of beta."""
+    low, high = (np.log(max(b, _FIRST_BETA) / _FIRST_BETA) for b in (before, after))
+    return float((low + share * (high - low)) / -np.log(_FIRST_BETA))
+
+
+def _fingerprint(target: Target, settings: FitSettings, seed: int) -> str:
+    prior = target.coordinates.prior
+    return json.dumps(
+        {
+            "version": __version__,
+            "likelihood": target.likelihood.name,
+            "terms": [term.name for term in target.likelihood.term_list],
+            "prior": [prior.names, prior.ranges, prior.fixed],
+            "seed": seed,
+            "settings": dataclasses.asdict(settings),
+        }
+    )

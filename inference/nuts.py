@@ -1,0 +1,156 @@
+"""NumPyro's NUTS, many chains side by side in blocks, with population jumps between the blocks.
+
+Trajectories follow the posterior inside a mode; what carries a chain from mode to mode is a few
+sweeps of :mod:`jumps` after each block, with the final SMC population as a fixed archive. Both
+leave the posterior invariant, so their alternation does. Blocks make the run show progress, stop
+and resume anywhere; one program serves warm-up and sampling.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.infer.hmc import HMCState, hmc
+from numpyro.infer.util import ParamInfo
+
+from .batch import default_threads
+from .jumps import sweep
+from .target import Evaluated, Target, evaluate
+
+TARGET_ACCEPT = 0.8
+_FIRST_STEP_SIZE = 0.3
+
+
+@dataclasses.dataclass(frozen=True)
+class NutsSettings:
+    """Length of a run; ``draws`` per chain = ``blocks`` x ``transitions``."""
+
+    chains: int
+    warmup_blocks: int
+    blocks: int
+    transitions: int
+    """NUTS transitions a block"""
+    sweeps: int
+    """population sweeps after a block"""
+    max_tree_depth: int
+
+
+class Block(NamedTuple):
+    """Draws of one block, arrays (chains, transitions, ...)."""
+
+    points: Evaluated
+    diverging: np.ndarray
+    num_steps: np.ndarray
+    acceptance: np.ndarray
+    energy: np.ndarray
+
+
+class Sampler:
+    """Chains and their state; :meth:`advance` runs one block. Compiling starts at once, aside."""
+
+    def __init__(self, target: Target, settings: NutsSettings):
+        self.target, self.settings = target, settings
+        arrays, static = eqx.partition(target, eqx.is_array)
+        init, sample = hmc(lambda y: eqx.combine(arrays, static).potential(y), algo="NUTS")
+        warmup = settings.warmup_blocks * settings.transitions
+
+        def first_state(y: jax.Array, key: jax.Array, covariance: jax.Array) -> HMCState:
+            # Every block fills in the potential and its gradient.
+            return init(
+                ParamInfo(y, jnp.zeros(()), jnp.zeros_like(y)),
+                num_warmup=warmup,
+                step_size=_FIRST_STEP_SIZE,
+                inverse_mass_matrix=covariance,
+                adapt_step_size=True,
+                adapt_mass_matrix=False,
+                dense_mass=True,
+                target_accept_prob=TARGET_ACCEPT,
+                max_tree_depth=settings.max_tree_depth,
+                rng_key=key,
+            )
+
+        def transition(state: HMCState, refresh: jax.Array) -> tuple[HMCState, HMCState]:
+            # A trajectory of step size 0 stays where it is and evaluates the gradient there, which
+            # the jumps have not done: the program holds the gradient (and compiles it) only once.
+            adapt = state.adapt_state
+            step_size = jnp.where(refresh, 0.0, adapt.step_size)
+            moved = sample(state._replace(adapt_state=adapt._replace(step_size=step_size)))
+            kept = state._replace(
+                z_grad=moved.z_grad, potential_energy=moved.potential_energy, rng_key=moved.rng_key
+            )
+            state = jax.tree.map(lambda a, b: jnp.where(refresh, a, b), kept, moved)
+            return state, state
+
+        def chain_block(
+            state: HMCState, y: jax.Array, potential: jax.Array
+        ) -> tuple[HMCState, HMCState]:
+            state = state._replace(z=y, potential_energy=potential)
+            refresh = jnp.arange(settings.transitions + 1) == 0
+            state, trace = jax.lax.scan(transition, state, refresh)
+            return state, jax.tree.map(lambda a: a[1:], trace)
+
+        self._first_states = jax.jit(jax.vmap(first_state, in_axes=(0, 0, None)))
+        self._groups = default_threads() if settings.chains % default_threads() == 0 else 1
+        self._pool = ThreadPoolExecutor(self._groups)
+        d, lanes = target.dimension, settings.chains // self._groups
+        shapes = jax.ShapeDtypeStruct((lanes, d), jnp.float64)
+        keys = jax.ShapeDtypeStruct((lanes, 2), jnp.uint32)
+        covariance = jax.ShapeDtypeStruct((d, d), jnp.float64)
+        energies = jax.ShapeDtypeStruct((lanes,), jnp.float64)
+        states = jax.eval_shape(self._first_states, shapes, keys, covariance)
+        block = jax.jit(jax.vmap(chain_block))
+        self._compiled: Future[Any] = self._pool.submit(
+            lambda: block.lower(states, shapes, energies).compile()
+        )
+
+    def wait_compiled(self) -> None:
+        """Block until the program is compiled."""
+        self._compiled.result()
+
+    def first_state(self, population: Evaluated, seed: int) -> tuple[HMCState, Evaluated]:
+        """Chains at evenly spread members of a population, mass matrix from its covariance."""
+        n = self.settings.chains
+        members = np.linspace(0, len(population.y), n, endpoint=False).astype(int)
+        points = population[members]
+        covariance = np.atleast_2d(np.cov(population.y.T))
+        keys = jax.random.split(jax.random.PRNGKey(seed), n)
+        return self._first_states(points.y, keys, jnp.asarray(covariance)), points
+
+    def advance(
+        self, state: HMCState, points: Evaluated, archive: np.ndarray, rng: np.random.Generator
+    ) -> tuple[HMCState, Evaluated, Block]:
+        """One block: NUTS transitions (recorded), then population sweeps (not recorded)."""
+        energies = -(points.log_prior + points.log_likelihood)
+        state, trace = self._run(state, jnp.asarray(points.y), jnp.asarray(energies))
+        shape = (self.settings.chains, self.settings.transitions)
+        y = np.asarray(trace.z)
+        drawn = evaluate(self.target, y.reshape(-1, y.shape[-1]))
+        block = Block(
+            jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), drawn),
+            *(
+                np.asarray(a)
+                for a in (trace.diverging, trace.num_steps, trace.accept_prob, trace.energy)
+            ),
+        )
+        points = drawn[np.arange(shape[0]) * shape[1] + shape[1] - 1]
+        for _ in range(self.settings.sweeps):
+            points, _ = sweep(rng, self.target, points, archive)
+        return state, points, block
+
+    def _run(self, *inputs: Any) -> tuple[HMCState, HMCState]:
+        """The compiled block on groups of chains, one group a thread."""
+        program, chains = self._compiled.result(), self.settings.chains
+        lanes = chains // self._groups
+
+        def work(start: int):
+            part = jax.tree.map(lambda a: jnp.asarray(a[start : start + lanes]), inputs)
+            return jax.block_until_ready(program(*part))
+
+        parts = list(self._pool.map(work, range(0, chains, lanes)))
+        return jax.tree.map(lambda *a: jnp.concatenate(a), *parts)

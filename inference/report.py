@@ -1,0 +1,85 @@
+"""``report.md``: what a fit found, in words, tables and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lmltdm_jax import __version__
+from lmltdm_jax.errors import InputError
+from lmltdm_jax.parameters import PARAMETER_TABLE
+
+from .fit import Fit
+
+_UNITS = {info.name: info.unit for info in PARAMETER_TABLE}
+
+
+def verdict(summary: dict[str, Any]) -> str:
+    """One sentence: converged, or not and why."""
+    if summary["converged"]:
+        return "The chains have converged."
+    return "NOT CONVERGED, do not quote these numbers: " + "; ".join(summary["reasons"]) + "."
+
+
+def lobes(fit: Fit) -> dict[str, float]:
+    """Share of the draws with a two-body B -> K H1 (m_h1 < m_B - m_K), and of the SMC population.
+
+    Two independent estimates: they agree where both samplers have found the weights of the modes.
+    """
+    sm, coordinates = fit.target.likelihood.sm, fit.target.coordinates
+    limit = float(sm.m_bplus - sm.m_kplus)
+
+    def share(y: np.ndarray) -> float:
+        params, _ = coordinates.prior.physical(np.asarray(coordinates.to_box_many(y)))
+        return float(np.mean(np.asarray(params.m_h1) < limit))
+
+    return {"draws": share(fit.draws.y), "population": share(fit.population.points.y)}
+
+
+def text(fit: Fit, summary: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    name, share = fit.target.likelihood.name, lobes(fit)
+    lines = [
+        f"# Fit of `{name}`",
+        "",
+        f"**{verdict(summary)}**",
+        "",
+        f"{summary['n_samples']} draws of {summary['chains']} chains, seed {fit.seed}, "
+        f"{summary['wall_s']:.0f} s, {summary['divergences']} divergent transitions; "
+        f"lmltdm_jax {__version__}.",
+        "",
+        f"Evidence from tempering: ln Z = {summary['log_evidence']:.2f} (one run; its scatter from "
+        "seed to seed is the error).",
+        "",
+        f"Two-body B → K H1 (m_h1 < m_B − m_K): {share['draws']:.0%} of the draws, "
+        f"{share['population']:.0%} of the tempered population.",
+        "",
+        "| parameter | unit | mean | sd | 5 % | median | 95 % | ess bulk | ess tail | r_hat |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for parameter, row in summary["parameters"].items():
+        numbers = " | ".join(f"{row[k]:.4g}" for k in ("mean", "sd", "q05", "q50", "q95"))
+        quality = f"{row['ess_bulk']:.0f} | {row['ess_tail']:.0f} | {row['r_hat']:.3f}"
+        lines.append(f"| {parameter} | {_UNITS.get(parameter, '')} | {numbers} | {quality} |")
+    lines += ["", "| term | measured | median pull | mean ln L |", "|---|---|---|---|"]
+    columns = fit.draws.columns
+    for term in fit.target.likelihood.term_list:
+        pull = np.median(columns[f"pull_{term.name}"])
+        mean = np.mean(columns[f"loglike_{term.name}"])
+        lines.append(f"| {term.name} | {term.measurement} | {pull:+.2f} | {mean:.2f} |")
+    lines.append("")
+    for title in ("corner", "predictive", "trace"):
+        lines.append(f"![{title}]({title}.png)")
+    return "\n".join(lines) + "\n"
+
+
+def write(fit: Fit, summary: dict[str, Any], folder: Path) -> Path:
+    """``report.md`` in ``folder``; raises InputError if it cannot be written."""
+    path = folder / "report.md"
+    try:
+        path.write_text(text(fit, summary), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    return path

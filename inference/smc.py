@@ -1,0 +1,83 @@
+"""Tempered sequential Monte Carlo: from the prior to the posterior, all modes, with evidence.
+
+A population drawn from the prior follows prior x likelihood^beta from beta = 0 to 1. Each stage
+raises beta until the effective sample size of the weights falls to a set fraction, adds ln of the
+mean weight to ln Z, resamples, and moves every member by the population moves of :mod:`jumps`
+(Del Moral, Doucet and Jasra, J. R. Stat. Soc. B 68 (2006) 411).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import logsumexp
+
+from .jumps import sweep
+from .target import Evaluated, Target, evaluate
+
+ESS_FRACTION = 0.6
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """The population at one temperature."""
+
+    beta: float
+    log_z: float
+    """ln of the evidence of prior x likelihood^beta"""
+    points: Evaluated
+    acceptance: float
+    number: int
+
+
+def start(target: Target, particles: int, rng: np.random.Generator) -> Stage:
+    """``particles`` draws from the prior."""
+    prior, coordinates = target.coordinates.prior, target.coordinates
+    u = rng.uniform(size=(particles, prior.dimension))
+    y = jax.jit(jax.vmap(coordinates.from_box))(prior.box_from_unit(jnp.asarray(u)))
+    return Stage(0.0, 0.0, evaluate(target, np.asarray(y)), 1.0, 0)
+
+
+def next_beta(log_likelihood: np.ndarray, beta: float) -> float:
+    """The temperature at which the weights keep ``ESS_FRACTION`` of the population, at most 1."""
+    finite = log_likelihood - log_likelihood.max()
+
+    def excess(step: float) -> float:
+        log_w = step * finite
+        log_ess = 2.0 * logsumexp(log_w) - logsumexp(2.0 * log_w)
+        return log_ess - np.log(ESS_FRACTION * len(finite))
+
+    if excess(1.0 - beta) >= 0.0:
+        return 1.0
+    return beta + brentq(excess, 0.0, 1.0 - beta, xtol=1e-300, rtol=1e-6)
+
+
+def run_stage(
+    target: Target, stage: Stage, moves: int, rng: np.random.Generator
+) -> Iterator[tuple[Stage, float]]:
+    """The next stage after ``stage`` (beta < 1), yielded after each of ``moves`` sweeps.
+
+    Yields (the stage so far, share of its sweeps done); the last one is the complete stage.
+    """
+    points = stage.points
+    beta = next_beta(points.log_likelihood, stage.beta)
+    log_w = (beta - stage.beta) * points.log_likelihood
+    log_z = stage.log_z + float(logsumexp(log_w) - np.log(len(log_w)))
+    points = points[_systematic(np.exp(log_w - logsumexp(log_w)), rng)]
+    archive, moved = points.y, 0.0
+    for i in range(moves):
+        points, accepted = sweep(rng, target, points, archive, beta)
+        moved += accepted.mean()
+        done = (i + 1) / moves
+        yield Stage(beta, log_z, points, moved / (i + 1), stage.number + 1), done
+
+
+def _systematic(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Indices (n,) of a systematic resampling."""
+    positions = (rng.uniform() + np.arange(len(weights))) / len(weights)
+    return np.minimum(np.searchsorted(np.cumsum(weights), positions), len(weights) - 1)

@@ -1,0 +1,134 @@
+"""``lmltdm fit``: sample the posterior of a preset; draws, summary, figures and a report."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lmltdm_jax.cli._console import stdout_console
+from lmltdm_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+NOT_CONVERGED = 3
+_LOG_SECONDS = 20.0
+
+
+def fit(
+    output: Annotated[Path, typer.Option(help="Folder of the results; made if missing.")],
+    preset: Annotated[str, typer.Option(help="Analysis: talk2024 or current.")] = "talk2024",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same draws.")] = 0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 if the chains have not converged.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small run, to see everything work; not converged.")
+    ] = False,
+) -> None:
+    """Fit a preset with NUTS: posterior.nc, summary.json, report.md and three figures.
+
+    Ctrl-C keeps what was sampled and writes it out; the same command again goes on from there.
+    """
+    from lmltdm_jax.inference import (  # pyright: ignore[reportMissingImports]
+        diagnostics,
+        figures,
+        report,
+    )
+    from lmltdm_jax.inference import fit as fitting  # pyright: ignore[reportMissingImports]
+
+    target = fitting.build_target(preset)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be made ({error.strerror})") from None
+    with _Display() as display:
+        settings = fitting.QUICK if quick else fitting.FULL
+        try:
+            result = fitting.run(target, settings, seed, output, display)
+        except KeyboardInterrupt:
+            display.close()
+            typer.echo(f"interrupted; the same command goes on from {output}", err=True)
+            raise
+    summary = diagnostics.write(result, output)
+    paths = figures.write(result, output)
+    paths.append(report.write(result, summary, output))
+    console = stdout_console()
+    console.print(_table(summary))
+    console.print(
+        f"{summary['n_samples']} draws of {summary['chains']} chains, "
+        f"{summary['divergences']} divergent, ln Z = {summary['log_evidence']:.2f}, "
+        f"{summary['wall_s']:.0f} s"
+    )
+    colour = "green" if summary["converged"] else "bold red"
+    console.print(f"[{colour}]{report.verdict(summary)}[/{colour}]")
+    files = [output / "posterior.nc", output / "summary.json", *paths]
+    console.print("written: " + ", ".join(str(path) for path in files), soft_wrap=True)
+    if strict and not summary["converged"]:
+        raise typer.Exit(NOT_CONVERGED)
+
+
+def _table(summary: dict[str, Any]) -> Table:
+    from lmltdm_jax.parameters import PARAMETER_TABLE
+
+    units = {info.name: info.unit for info in PARAMETER_TABLE}
+    table = Table(title=f"Posterior of {summary['likelihood']}")
+    table.add_column("parameter")
+    table.add_column("unit")
+    for heading in ("mean", "sd", "5 %", "median", "95 %", "ess bulk", "ess tail", "r_hat"):
+        table.add_column(heading, justify="right")
+    for name, row in summary["parameters"].items():
+        numbers = [f"{row[key]:.4g}" for key in ("mean", "sd", "q05", "q50", "q95")]
+        quality = [f"{row['ess_bulk']:.0f}", f"{row['ess_tail']:.0f}", f"{row['r_hat']:.3f}"]
+        table.add_row(name, units.get(name, ""), *numbers, *quality)
+    return table
+
+
+class _Display:
+    """A bar with the time left on a terminal; a line now and then in a pipe or a log."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._lines = not console.is_terminal
+        self._started = self._last = time.monotonic()
+        self._phase = ""
+        self._tasks: dict[str, Any] = {}
+        self._progress = Progress(
+            TextColumn("{task.description:<8}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=console,
+            disable=self._lines,
+        )
+
+    def __enter__(self) -> _Display:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._progress.stop()
+
+    def __call__(self, phase: str, share: float, text: str) -> None:
+        if self._lines:
+            now = time.monotonic()
+            if phase != self._phase or now - self._last > _LOG_SECONDS or share == 1.0:
+                seconds = now - self._started
+                typer.echo(f"{seconds:6.0f} s  {phase:<8} {share:4.0%}  {text}", err=True)
+                self._phase, self._last = phase, now
+            return
+        bar = "sample" if phase == "warm up" else phase
+        if bar not in self._tasks:
+            self._tasks[bar] = self._progress.add_task(bar, total=1.0, text=text)
+        self._progress.update(self._tasks[bar], completed=share, text=text)
