@@ -96,7 +96,7 @@ def iter_chunks(
     def work(piece: np.ndarray) -> dict[str, np.ndarray]:
         return next(predict_chunks(piece, likelihood))
 
-    pool = ThreadPoolExecutor(threads or default_threads())
+    pool = ThreadPoolExecutor(threads or _default_threads())
     with bar:
         task = bar.add_task("compiling", total=len(vectors))
         try:
@@ -134,8 +134,7 @@ class _PointsPerSecond(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:,.0f} points/s")
 
 
-def default_threads() -> int:
-    """Threads that evaluate chunks side by side: up to :data:`MAX_THREADS`, one on a GPU."""
+def _default_threads() -> int:
     if jax.default_backend() != "cpu":
         return 1
     return min(MAX_THREADS, len(os.sched_getaffinity(0)) if _HAS_AFFINITY else os.cpu_count() or 1)

@@ -56,7 +56,7 @@ def corner(fit: Fit) -> Figure:
             ax.locator_params(nbins=4)
             ax.set_xlim(*span[:, j])
             if i == j:
-                ax.hist(x[:, i], _BINS, tuple(span[:, i]), color=_COLOUR, alpha=0.75)
+                ax.hist(x[:, i], _BINS, range=tuple(span[:, i]), color=_COLOUR, alpha=0.75)
                 ax.set_yticks([])
             else:
                 _pair(ax, x[:, j], x[:, i], span[:, j], span[:, i])
@@ -76,7 +76,7 @@ def corner(fit: Fit) -> Figure:
 
 
 def _pair(ax, x: np.ndarray, y: np.ndarray, x_span: np.ndarray, y_span: np.ndarray) -> None:
-    counts, x_edges, y_edges = np.histogram2d(x, y, _BINS, [x_span, y_span])
+    counts, x_edges, y_edges = np.histogram2d(x, y, _BINS, range=[x_span, y_span])
     smooth = gaussian_filter(counts, 0.8)
     ordered = np.sort(smooth.ravel())[::-1]
     inside = np.searchsorted(np.cumsum(ordered), np.array([0.954, 0.683]) * ordered.sum())

@@ -118,8 +118,7 @@ def run(
         checkpoint.save(changed)
         return changed
 
-    progress("compile", 0.0, "compiling the likelihood and its gradient")
-    sampler = Sampler(target, settings.nuts)
+    progress("compile", 0.0, "compiling the likelihood")
     if state.stage is None:
         state = keep(stage=smc.start(target, settings.particles, np.random.default_rng([seed, 0])))
     while state.stage.beta < 1.0:
@@ -131,11 +130,11 @@ def run(
             progress("temper", _tempered(state.stage.beta, stage.beta, share), text)
         state = keep(stage=stage)
     n, archive = settings.nuts, state.stage.points
-    first, points = sampler.first_state(archive, seed)
+    sampler = Sampler(target, n)
     if state.chains is None:
+        first, points = sampler.first_state(archive, seed)
         state = keep(chains=first, points=points)
-    progress("compile", 1.0, "waiting for the gradient to be compiled")
-    sampler.wait_compiled()
+    progress("compile", 1.0, "compiling the gradient")
     total = n.warmup_blocks + n.blocks
     try:
         while state.done < total:

@@ -9,8 +9,7 @@ and resume anywhere; one program serves warm-up and sampling.
 from __future__ import annotations
 
 import dataclasses
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,7 +18,6 @@ import numpy as np
 from numpyro.infer.hmc import HMCState, hmc
 from numpyro.infer.util import ParamInfo
 
-from .batch import default_threads
 from .jumps import sweep
 from .target import Evaluated, Target, evaluate
 
@@ -52,7 +50,7 @@ class Block(NamedTuple):
 
 
 class Sampler:
-    """Chains and their state; :meth:`advance` runs one block. Compiling starts at once, aside."""
+    """Chains side by side; :meth:`advance` runs one block, the first call compiles it."""
 
     def __init__(self, target: Target, settings: NutsSettings):
         self.target, self.settings = target, settings
@@ -96,22 +94,11 @@ class Sampler:
             return state, jax.tree.map(lambda a: a[1:], trace)
 
         self._first_states = jax.jit(jax.vmap(first_state, in_axes=(0, 0, None)))
-        self._groups = default_threads() if settings.chains % default_threads() == 0 else 1
-        self._pool = ThreadPoolExecutor(self._groups)
-        d, lanes = target.dimension, settings.chains // self._groups
-        shapes = jax.ShapeDtypeStruct((lanes, d), jnp.float64)
-        keys = jax.ShapeDtypeStruct((lanes, 2), jnp.uint32)
-        covariance = jax.ShapeDtypeStruct((d, d), jnp.float64)
-        energies = jax.ShapeDtypeStruct((lanes,), jnp.float64)
-        states = jax.eval_shape(self._first_states, shapes, keys, covariance)
-        block = jax.jit(jax.vmap(chain_block))
-        self._compiled: Future[Any] = self._pool.submit(
-            lambda: block.lower(states, shapes, energies).compile()
-        )
-
-    def wait_compiled(self) -> None:
-        """Block until the program is compiled."""
-        self._compiled.result()
+        self._block = jax.jit(jax.vmap(chain_block))
+        # The kernel learns its settings by being initialised, also where a run is resumed.
+        n, d = settings.chains, target.dimension
+        keys = jnp.zeros((n, 2), jnp.uint32)
+        jax.eval_shape(self._first_states, jnp.zeros((n, d)), keys, jnp.eye(d))
 
     def first_state(self, population: Evaluated, seed: int) -> tuple[HMCState, Evaluated]:
         """Chains at evenly spread members of a population, mass matrix from its covariance."""
@@ -127,7 +114,7 @@ class Sampler:
     ) -> tuple[HMCState, Evaluated, Block]:
         """One block: NUTS transitions (recorded), then population sweeps (not recorded)."""
         energies = -(points.log_prior + points.log_likelihood)
-        state, trace = self._run(state, jnp.asarray(points.y), jnp.asarray(energies))
+        state, trace = self._block(state, points.y, energies)
         shape = (self.settings.chains, self.settings.transitions)
         y = np.asarray(trace.z)
         drawn = evaluate(self.target, y.reshape(-1, y.shape[-1]))
@@ -142,15 +129,3 @@ class Sampler:
         for _ in range(self.settings.sweeps):
             points, _ = sweep(rng, self.target, points, archive)
         return state, points, block
-
-    def _run(self, *inputs: Any) -> tuple[HMCState, HMCState]:
-        """The compiled block on groups of chains, one group a thread."""
-        program, chains = self._compiled.result(), self.settings.chains
-        lanes = chains // self._groups
-
-        def work(start: int):
-            part = jax.tree.map(lambda a: jnp.asarray(a[start : start + lanes]), inputs)
-            return jax.block_until_ready(program(*part))
-
-        parts = list(self._pool.map(work, range(0, chains, lanes)))
-        return jax.tree.map(lambda *a: jnp.concatenate(a), *parts)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import equinox as eqx
@@ -14,7 +12,6 @@ import numpy as np
 from lmltdm_jax.likelihoods.total import Likelihood
 from lmltdm_jax.prediction import OBSERVABLE_COLUMNS
 
-from .batch import default_threads
 from .coordinates import Coordinates
 
 CPU_LANES = 32
@@ -82,7 +79,7 @@ def _evaluate_lanes(target: Target, y: jax.Array):
 
 
 def evaluate(target: Target, y: np.ndarray) -> Evaluated:
-    """Evaluate points (n, dimension): one compilation whatever n is, two cores where there are."""
+    """Evaluate points (n, dimension), one compilation whatever n is."""
     lanes = CPU_LANES if jax.default_backend() == "cpu" else GPU_LANES
 
     def work(piece: np.ndarray):
@@ -91,11 +88,6 @@ def evaluate(target: Target, y: np.ndarray) -> Evaluated:
         return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(piece)], out)
 
     pieces = [y[start : start + lanes] for start in range(0, len(y), lanes)]
-    parts = [work(pieces[0])] if len(pieces) == 1 else list(_pool().map(work, pieces))
+    parts = [work(piece) for piece in pieces]
     log_prior, log_likelihood, columns = jax.tree.map(lambda *a: np.concatenate(a), *parts)
     return Evaluated(np.asarray(y), log_prior, log_likelihood, columns)
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(default_threads())

@@ -1,0 +1,158 @@
+"""``lmltdm fit``: files, verdict, resuming, interrupting, and one line for what is unusable."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from lmltdm_jax.inference import diagnostics, figures, report
+from lmltdm_jax.inference import fit as fitting
+from lmltdm_jax.inference.nuts import NutsSettings
+from typer.testing import CliRunner
+
+from lmltdm_jax.cli import app
+from lmltdm_jax.parameters import sampled_parameters
+
+TINY = fitting.FitSettings(64, 3, NutsSettings(4, 2, 4, 3, 2, 3))
+"""Everything happens, nothing converges."""
+
+
+@pytest.fixture(scope="module")
+def target(talk2024):
+    """Posterior of three terms: their gradient compiles in seconds."""
+    slow = ("relic_density", "cmb_annihilation", "belle2_br", "higgs_invisible")
+    return fitting.build_target(talk2024.without(*slow))
+
+
+@pytest.fixture(scope="module")
+def whole(target):
+    """An uninterrupted run without a checkpoint."""
+    return fitting.run(target, TINY, seed=3)
+
+
+@pytest.fixture
+def command(target, monkeypatch):
+    """``lmltdm fit`` with tiny sizes."""
+    monkeypatch.setattr(fitting, "build_target", lambda preset: target)
+    monkeypatch.setattr(fitting, "QUICK", TINY)
+    return lambda *arguments: CliRunner().invoke(app, ["fit", "--quick", *map(str, arguments)])
+
+
+def test_the_run_is_complete_and_its_numbers_are_those_of_its_points(whole, target):
+    draws = whole.draws
+    assert whole.complete and draws.y.shape == (4, 12, 7)
+    columns = draws.columns
+    terms = [f"loglike_{term.name}" for term in target.likelihood.term_list]
+    np.testing.assert_allclose(sum(columns[t] for t in terms), draws.log_likelihood, rtol=1e-12)
+    values = diagnostics.parameters(whole)
+    assert list(values) == [info.name for info in sampled_parameters()]
+    for info in sampled_parameters():
+        low, high = info.prior
+        assert np.all((values[info.name] > 0.999 * low) & (values[info.name] < 1.001 * high))
+
+
+def test_interrupted_and_resumed_gives_the_same_draws(target, whole, tmp_path):
+    """Stopped while tempering, then while sampling: nothing is lost and nothing changes."""
+
+    def stop(at, share):
+        def progress(phase, done, text):
+            if phase == at and done >= share:
+                raise KeyboardInterrupt
+
+        return progress
+
+    with pytest.raises(KeyboardInterrupt):
+        fitting.run(target, TINY, 3, tmp_path, stop("temper", 0.5))
+    partial = fitting.run(target, TINY, 3, tmp_path, stop("sample", 0.6))
+    assert not partial.complete and 0 < len(partial.blocks) < TINY.nuts.blocks
+    resumed = fitting.run(target, TINY, 3, tmp_path)
+    assert resumed.complete
+    np.testing.assert_array_equal(resumed.draws.y, whole.draws.y)
+    assert resumed.population.log_z == whole.population.log_z
+    assert "interrupted" in diagnostics.summarize(partial)["reasons"][-1]
+
+
+def test_files_of_the_command(command, tmp_path):
+    folder = tmp_path / "runs" / "new"
+    result = command("--output", folder, "--seed", 3)
+    assert result.exit_code == 0, result.output
+    assert "NOT CONVERGED" in result.output
+    summary = json.loads((folder / "summary.json").read_text())
+    assert {"parameters", "divergences", "n_samples", "wall_s", "converged"} <= set(summary)
+    assert summary["converged"] is False and summary["n_samples"] == 48
+    keys = {"mean", "sd", "q05", "q50", "q95", "ess_bulk", "ess_tail", "r_hat"}
+    for info in sampled_parameters():
+        row = summary["parameters"][info.name]
+        assert set(row) == keys and row["q05"] <= row["q50"] <= row["q95"]
+    text = (folder / "report.md").read_text()
+    assert "NOT CONVERGED" in text and "(corner.png)" in text
+    for name in ("corner", "predictive", "trace"):
+        assert (folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+    data = diagnostics.arviz.from_netcdf(folder / "posterior.nc")
+    assert data["posterior"]["m_x"].shape == (4, 12)
+    assert "omega_h2" in data["posterior"] and "diverging" in data["sample_stats"]
+    assert data["log_likelihood"]["muon_g2"].shape == (4, 12)
+    again = command("--output", folder, "--seed", 3, "--strict")
+    assert again.exit_code == 3
+
+
+def test_unusable_input_is_one_line_and_exit_code_2(command, tmp_path):
+    def error(*arguments):
+        result = command(*arguments)
+        assert result.exit_code == 2, result.output
+        (line,) = [x for x in result.stderr.splitlines() if x.startswith("error: ")]
+        return line
+
+    occupied = tmp_path / "file"
+    occupied.write_text("")
+    assert "file: cannot be made" in error("--output", occupied)
+    (tmp_path / "checkpoint.pkl").write_bytes(b"nonsense")
+    assert "cannot be read" in error("--output", tmp_path)
+    other = tmp_path / "other"
+    assert command("--output", other).exit_code == 0
+    assert "another preset, seed, size" in error("--output", other, "--seed", 1)
+
+
+def test_an_unknown_preset_is_named(tmp_path):
+    result = CliRunner().invoke(app, ["fit", "--preset", "x", "--output", str(tmp_path / "out")])
+    assert result.exit_code == 2 and "unknown preset 'x'" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_posterior_that_has_converged_is_called_so(whole):
+    summary = diagnostics.summarize(whole)
+    row = {"r_hat": 1.004, "ess_bulk": 900.0, "ess_tail": 700.0}
+    good = summary | {"parameters": {"m_x": row}, "divergences": 0, "complete": True}
+    assert diagnostics.not_converged(good) == []
+    for change, word in (({"r_hat": 1.02}, "r_hat"), ({"ess_tail": 100.0}, "sample size")):
+        (reason,) = diagnostics.not_converged(good | {"parameters": {"m_x": row | change}})
+        assert word in reason
+    (reason,) = diagnostics.not_converged(good | {"divergences": 2})
+    assert "diverged" in reason
+    (reason,) = diagnostics.not_converged(good | {"parameters": {"m_x": row | {"r_hat": np.nan}}})
+    assert "nan" in reason
+
+
+def test_figures_draw_a_single_chain_and_a_constant_parameter(whole, tmp_path):
+    block = whole.blocks[0]
+    flat = block.points._replace(y=np.repeat(block.points.y[:, :1], 3, axis=1))
+    narrow = dataclasses.replace(whole, blocks=(block._replace(points=flat),))
+    assert len(figures.write(narrow, tmp_path)) == 3
+    assert "Two-body" in report.text(whole, diagnostics.summarize(whole))
+
+
+@pytest.mark.slow
+def test_quick_fit_as_a_user_runs_it(tmp_path):
+    """A process of its own, the whole likelihood; the budget of two minutes is for two free cores
+    and is reported, not asserted, because this machine may be shared."""
+    start = time.perf_counter()
+    main = "from lmltdm_jax.cli import main; main()"
+    command = [sys.executable, "-c", main, "fit", "--quick", "--output", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=900)
+    assert done.returncode == 0, done.stderr
+    print(f"fit --quick: {time.perf_counter() - start:.0f} s")
+    assert json.loads((tmp_path / "summary.json").read_text())["n_samples"] > 0
