@@ -21,7 +21,8 @@ def vacuum_polarisation(t: jax.Array) -> jax.Array:
     Closed form (Peskin and Schroeder, sect. 7.5), y = 4/t:
     I = [-5/3 - y + (1 + y/2) f(y)]/6 with f = sqrt(1-y) ln[(sqrt(1-y)+1)/(sqrt(1-y)-1)] for t < 0,
     2 sqrt(y-1) atan(1/sqrt(y-1)) for 0 < t < 4, sqrt(1-y)[ln((1+b)/(1-b)) - i pi], b = sqrt(1-y),
-    above; (1+b)/(1-b) is formed as (1+b)^2/y, which does not cancel at large |t|. Below |t| = 1/2 the closed form cancels and the power series (remainder < 1e-17) is used.
+    above; (1+b)/(1-b) is formed as (1+b)^2/y, which does not cancel at large |t|.
+    Below |t| = 1/2 the closed form cancels and the power series (remainder < 1e-17) is used.
     """
     t = jnp.asarray(t)
     small = jnp.abs(t) < _SERIES_RADIUS
@@ -59,9 +60,6 @@ def kinetic_mixing(q2: jax.Array, g_x: jax.Array, sm: StandardModel) -> jax.Arra
     q^2 -> 0; the talk rounds to -g_x/70. ``q2`` in GeV^2, timelike positive. The slope of the real
     part is infinite just below q^2 = 4 m_mu^2 and 4 m_tau^2 (threshold cusp).
     """
-    loop = (
-        jnp.log(sm.m_tau / sm.m_mu) / 3.0
-        + vacuum_polarisation(q2 / sm.m_tau**2)
-        - vacuum_polarisation(q2 / sm.m_mu**2)
-    )
+    of_tau, of_mu = vacuum_polarisation(jnp.stack([q2 / sm.m_tau**2, q2 / sm.m_mu**2]))
+    loop = jnp.log(sm.m_tau / sm.m_mu) / 3.0 + of_tau - of_mu
     return -sm.electric_charge * g_x / (2.0 * math.pi**2) * loop

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from lmltdm_jax.inputs import StandardModel
+from lmltdm_jax.kinetic_mixing import kinetic_mixing
 from lmltdm_jax.parameters import Parameters
 
 
@@ -38,6 +39,8 @@ class Point(eqx.Module):
     """H1 X X* entry of L, -lambda_phix v_phi cos(theta) [GeV]"""
     g_h2_xx: jax.Array
     """H2 X X* entry of L, -lambda_phix v_phi sin(theta) [GeV]"""
+    kinetic_mixing: jax.Array
+    """eps(q^2 = m_zp^2), complex: Z' couples to electric charge with strength e eps"""
 
 
 def build_point(params: Parameters, sm: StandardModel) -> Point:
@@ -69,4 +72,5 @@ def build_point(params: Parameters, sm: StandardModel) -> Point:
         c222=-3.0 * m2_sq * (c**3 / v_h + s**3 / v_phi),
         g_h1_xx=-params.lambda_phix * v_phi * c,
         g_h2_xx=-params.lambda_phix * v_phi * s,
+        kinetic_mixing=kinetic_mixing(jnp.asarray(params.m_zp) ** 2, params.g_x, sm),
     )

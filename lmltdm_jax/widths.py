@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 
 from lmltdm_jax.hadronic_widths import hadronic_width_per_mixing
-from lmltdm_jax.kinetic_mixing import kinetic_mixing
 from lmltdm_jax.model import Point
 from lmltdm_jax.numerics.kinematics import beta
 
@@ -86,7 +85,7 @@ def zp_widths(point: Point) -> ZpWidths:
     """
     p, sm = point.params, point.sm
     m, g = jnp.asarray(p.m_zp), p.g_x
-    eps = kinetic_mixing(m**2, g, sm)
+    eps = point.kinetic_mixing
     mixing_squared = jnp.real(eps) ** 2 + jnp.imag(eps) ** 2
     e_coupling_squared = 4.0 * math.pi * sm.alpha * mixing_squared
     beta_x = beta((p.m_x / m) ** 2, 1.0)
@@ -128,12 +127,14 @@ def h1_widths_at(point: Point, q2: jax.Array) -> ScalarWidths:
     """
     q = jnp.sqrt(q2)
     p, sm = point.params, point.sm
+    masses = jnp.stack([jnp.asarray(m, float) for m in (sm.m_e, sm.m_mu, sm.m_tau)])
+    ee, mumu, tautau = scalar_to_leptons(q, jnp.expand_dims(masses, range(1, 1 + q.ndim)), point)
     return ScalarWidths(
         xx=scalar_to_xx(point.g_h1_xx, q, p.m_x),
         zpzp=scalar_to_zpzp(point.cos_theta, q, point),
-        ee=scalar_to_leptons(q, sm.m_e, point),
-        mumu=scalar_to_leptons(q, sm.m_mu, point),
-        tautau=scalar_to_leptons(q, sm.m_tau, point),
+        ee=ee,
+        mumu=mumu,
+        tautau=tautau,
         hadrons=point.sin_theta**2 * hadronic_width_per_mixing(q),
     )
 

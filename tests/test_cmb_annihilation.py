@@ -14,7 +14,7 @@ import pytest
 from lmltdm_jax.constants import GEV_INV2_TO_CM3_S
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.model import build_point
-from lmltdm_jax.numerics.interpolate import Spline
+from lmltdm_jax.numerics.interpolate import Spline, SplineRows
 from lmltdm_jax.observables import cmb_annihilation as cmb
 from lmltdm_jax.parameters import Parameters
 from lmltdm_jax.widths import H2Widths, build_widths
@@ -59,7 +59,7 @@ def setup(vector, reference=False):
 def run(vector, reference, hadrons):
     """(result, rates at rest, widths, efficiency of a Z' of energy m_x)."""
     point, widths = setup(vector, reference)
-    efficiency = cmb.zp_efficiency(point, widths, point.params.m_x)
+    efficiency = cmb.efficiencies(point, widths).zp
     return (
         cmb.cmb_annihilation(point, widths, hadrons),
         cmb.sigma_v_at_rest(point, widths, hadrons),
@@ -91,6 +91,20 @@ def test_efficiency_tables():
     # p_ann = f sigma v/m for a self-conjugate particle: twice ours at equal sigma v.
     m, f, largest = table[:, 0], table[:, 1], table[:, 6]
     np.testing.assert_allclose(f * largest / m, 3.2e-28, rtol=1e-9)
+
+
+def test_splines_in_rows_give_the_same_numbers():
+    """Inside, on the knots, outside: value and slope of each spline alone."""
+    t = cmb.efficiency_tables()
+    splines = (t.electrons, t.muons, t.neutral_pions)
+    x = np.stack(
+        [np.concatenate([s.knots[::3], np.linspace(-16.0, 12.0, 80)])[:90] for s in splines]
+    )
+    rows = SplineRows.stack(splines)
+    slopes = jax.grad(lambda v: jnp.sum(rows(v)))(jnp.asarray(x))
+    for spline, ours, slope, v in zip(splines, rows(x[..., None]), slopes, x, strict=True):
+        np.testing.assert_array_equal(ours[:, 0], spline(v))
+        np.testing.assert_allclose(slope, jax.vmap(jax.grad(spline))(v), rtol=1e-14, atol=1e-15)
 
 
 def test_rates_at_rest_agree_with_the_reference(monkeypatch):

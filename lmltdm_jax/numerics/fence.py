@@ -28,16 +28,44 @@ Args = ParamSpec("Args")
 Result = TypeVar("Result")
 
 
-def _float64(leaf: object) -> bool:
-    return isinstance(leaf, jax.Array) and leaf.dtype == jnp.float64
+def _matrix(arrays: list[jax.Array]) -> jax.Array:
+    """Arrays of one shape along a new first axis, with at least two rows and two columns.
+
+    Products of smaller matrices, or with a vector, become multiplications that can be fused.
+    """
+    stacked = jnp.stack(arrays if len(arrays) > 1 else arrays * 2)
+    return stacked if stacked.ndim > 1 else jnp.stack([stacked, stacked], axis=1)
 
 
-def _pass(stacked: jax.Array) -> jax.Array:
-    """identity @ stacked, (k, ...) with k > 1; a product with a vector would become a reduction."""
-    if stacked.ndim == 1:
-        pair = jnp.stack([stacked, stacked], axis=1)
-        return (np.eye(stacked.shape[0]) @ pair)[:, 0]
-    return jnp.tensordot(np.eye(stacked.shape[0]), stacked, axes=1)
+def views(tree: Tree, count: int) -> list[Tree]:
+    """``count`` copies of the same values, each behind a boundary of its own; see :func:`fence`.
+
+    For several readers of one input: derivatives of the copies meet as one array per shape, not
+    leaf by leaf.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    groups: dict[tuple[int, ...], list[tuple[int, jax.Array]]] = {}
+    for i, leaf in enumerate(leaves):
+        if isinstance(leaf, jax.Array) and leaf.dtype == jnp.float64:
+            groups.setdefault(leaf.shape, []).append((i, leaf))
+        elif isinstance(leaf, jax.Array) and leaf.dtype == jnp.complex128:
+            parts = (i, jnp.real(leaf)), (i, jnp.imag(leaf))
+            groups.setdefault(leaf.shape, []).extend(parts)
+    stacks = [_matrix([leaf for _, leaf in members]) for members in groups.values()]
+    copies = []
+    for _ in range(count):
+        copy = list(leaves)
+        for members, stacked in zip(groups.values(), stacks, strict=True):
+            passed = jnp.tensordot(np.eye(len(stacked)), stacked, axes=1)
+            passed = passed if leaves[members[0][0]].ndim else passed[:, 0]
+            rows = jax.lax.split(passed, (1,) * len(stacked))
+            parts: dict[int, list[jax.Array]] = {}
+            for (i, _), row in zip(members, rows, strict=False):
+                parts.setdefault(i, []).append(row[0])
+            for i, values in parts.items():
+                copy[i] = values[0] if len(values) == 1 else jax.lax.complex(*values)
+        copies.append(jax.tree.unflatten(structure, copy))
+    return copies
 
 
 def fence(tree: Tree) -> Tree:
@@ -46,20 +74,7 @@ def fence(tree: Tree) -> Tree:
     float64 arrays pass in groups of equal shape, complex ones as real and imaginary part. All other
     leaves (Python numbers and NumPy arrays, which are constants; integers; flags) stay as they are.
     """
-    leaves, structure = jax.tree.flatten(tree)
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for i, leaf in enumerate(leaves):
-        if _float64(leaf):
-            groups.setdefault(leaf.shape, []).append(i)
-        elif isinstance(leaf, jax.Array) and leaf.dtype == jnp.complex128:
-            leaves[i] = jax.lax.complex(*fence((jnp.real(leaf), jnp.imag(leaf))))
-    for members in groups.values():
-        values = [leaves[i] for i in members]
-        # A 1 x 1 product would be simplified away: a lone array travels in two copies.
-        passed = _pass(jnp.stack(values if len(values) > 1 else values * 2))
-        for row, i in zip(jax.lax.split(passed, (1,) * len(passed)), members, strict=False):
-            leaves[i] = row[0]
-    return jax.tree.unflatten(structure, leaves)
+    return views(tree, 1)[0]
 
 
 def fenced(function: Callable[Args, Result]) -> Callable[Args, Result]:

@@ -1,5 +1,8 @@
 """Smooth interpolation of tables: continuous first and second derivative, safe outside."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -31,4 +34,46 @@ class Spline(eqx.Module):
         value = ((c3 * t + c2) * t + c1) * t + c0
         slope = (3.0 * c3 * t + 2.0 * c2) * t + c1
         # The clip kills the gradient outside; the linear term restores it with the edge slope.
+        return value + jax.lax.stop_gradient(slope) * (x - inside)
+
+
+class SplineRows(NamedTuple):
+    """Several splines evaluated at once: row r of the argument belongs to spline r.
+
+    Same numbers as :class:`Spline`, in as many operations as one of them.
+    """
+
+    knots: np.ndarray
+    """(rows, n); infinite beyond the last knot of a shorter spline"""
+    last: np.ndarray
+    """(rows,): last knot"""
+    pieces: np.ndarray
+    """(rows, n - 1, 5): coefficients, highest power first, and the left knot"""
+
+    @classmethod
+    def stack(cls, splines: Sequence[Spline]) -> "SplineRows":
+        """Rows in the order given."""
+        size = max(len(s.knots) for s in splines)
+        knots = np.full((len(splines), size), np.inf)
+        pieces = np.zeros((len(splines), size - 1, 5))
+        for row, spline in enumerate(splines):
+            n = len(spline.knots)
+            knots[row, :n] = spline.knots
+            pieces[row, : n - 1, :4] = spline.coefficients.T
+            pieces[row, : n - 1, 4] = spline.knots[:-1]
+        return cls(knots, np.array([s.knots[-1] for s in splines]), pieces)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Values at ``x`` (rows, ...)."""
+        column = (slice(None),) + (None,) * (x.ndim - 1)
+        inside = jnp.clip(x, self.knots[:, 0][column], self.last[column])
+        # The last knot belongs to the last piece.
+        edges = np.where(self.knots >= self.last[:, None], np.inf, self.knots)[column[:1]]
+        edges = edges.reshape(edges.shape[0], *(1,) * (x.ndim - 1), -1)
+        index = jnp.sum(inside[..., None] >= edges, axis=-1) - 1
+        rows = np.arange(len(self.last))[column]
+        c3, c2, c1, c0, left = jnp.moveaxis(jnp.asarray(self.pieces)[rows, index], -1, 0)
+        t = inside - left
+        value = ((c3 * t + c2) * t + c1) * t + c0
+        slope = (3.0 * c3 * t + 2.0 * c2) * t + c1
         return value + jax.lax.stop_gradient(slope) * (x - inside)

@@ -28,7 +28,6 @@ import jax
 import jax.numpy as jnp
 
 from lmltdm_jax.hadronic_widths import M_PION, hadronic_width_per_mixing
-from lmltdm_jax.kinetic_mixing import kinetic_mixing
 from lmltdm_jax.model import Point
 from lmltdm_jax.numerics.safe import safe_sqrt
 from lmltdm_jax.widths import Widths
@@ -96,7 +95,7 @@ class CrossSections(eqx.Module):
         return self.nunu + self.zpzp + sum(jnp.sum(r, axis=0) for r in rows)
 
 
-class _Angular(NamedTuple):
+class Angular(NamedTuple):
     """Averages over x = cos(theta) with A_t A_u = A0^2 (1 - rho^2 x^2), A_{t,u} = m_x^2 - {t, u}.
 
     j1 = <1/(1 - rho^2 x^2)>, f1 = <x^2/(1 - rho^2 x^2)>, f2 = <x^4/(1 - rho^2 x^2)>,
@@ -115,7 +114,7 @@ class _Angular(NamedTuple):
     f2: jax.Array
 
 
-def _angular(energy: Energy, m_a: jax.Array, m_b: jax.Array, m_x: jax.Array) -> _Angular:
+def angular_averages(energy: Energy, m_a: jax.Array, m_b: jax.Array, m_x: jax.Array) -> Angular:
     """A0 = (s - m_a^2 - m_b^2)/2 and 1 - rho^2 = (m_a^2 m_b^2 + 4 m_x^2 k^2)/A0^2, exactly."""
     s, above_xx, above = energy
     above_xx, above = jnp.maximum(above_xx, 0.0), jnp.maximum(above, 0.0)
@@ -136,7 +135,7 @@ def _angular(energy: Energy, m_a: jax.Array, m_b: jax.Array, m_x: jax.Array) -> 
     f2 = jnp.where(small, series, (j1 - 1.0 - r / 3.0) / r**2)
     f1 = 1.0 / 3.0 + rho2 * f2
     pk = safe_sqrt(p2 * k2)
-    return _Angular(a0, p2, k2, pk, w, 1.0 / w, 1.0 + rho2 * f1, f1, f2)
+    return Angular(a0, p2, k2, pk, w, 1.0 / w, 1.0 + rho2 * f1, f1, f2)
 
 
 def vector_family(point: Point, widths: Widths) -> Family:
@@ -155,7 +154,7 @@ def vector_terms(point: Point, energy: Energy, masses: jax.Array) -> Terms:
     """
     p, sm = point.params, point.sm
     s, above_xx, above = energy
-    eps = kinetic_mixing(jnp.asarray(p.m_zp) ** 2, p.g_x, sm)
+    eps = point.kinetic_mixing
     q_e2 = 4.0 * math.pi * sm.alpha * (jnp.real(eps) ** 2 + jnp.imag(eps) ** 2) / p.g_x**2
     one = jnp.ones(())
     charge2 = jnp.stack([one, q_e2, one, one])[:, None]
@@ -211,7 +210,7 @@ def zpzp_family(point: Point, widths: Widths) -> Family:
     return Family(m, m, alpha, *_higgs_poles(point, widths))
 
 
-def zpzp_terms(point: Point, energy: Energy) -> Terms:
+def zpzp_terms(point: Point, energy: Energy, q: Angular) -> Terms:
     """Helicity amplitudes with a = g^2 q_x^2, W = P^2 (1 - x^2), A_{t,u} = A0 -+ 2 P k x:
 
     M_perp = -(2a + A), M_par = -(2a + A) + 4 a W (1/A_t + 1/A_u),
@@ -221,7 +220,6 @@ def zpzp_terms(point: Point, energy: Energy) -> Terms:
     """
     p = point.params
     m = jnp.asarray(p.m_zp)
-    q = _angular(energy, m, m, p.m_x)
     a = (p.g_x * p.q_x) ** 2
     v = 4.0 * q.p2 / q.a0
     ratio = q.a0 / m**2
@@ -248,9 +246,8 @@ def hh_family(point: Point, widths: Widths) -> Family:
     )
 
 
-def hh_terms(point: Point, energy: Energy, m_a: jax.Array, m_b: jax.Array) -> Terms:
+def hh_terms(point: Point, energy: Energy, q: Angular) -> Terms:
     """M = -lambda_phix n_i n_j + A + g_i g_j (1/A_t + 1/A_u), n = (cos, sin); 1/2 if identical."""
-    q = _angular(energy, m_a[:, None], m_b[:, None], point.params.m_x)
     c, s = point.cos_theta, point.sin_theta
     contact = -point.params.lambda_phix * jnp.stack([c * c, c * s, s * s])[:, None]
     g1, g2 = point.g_h1_xx, point.g_h2_xx
@@ -269,7 +266,7 @@ def zph_family(point: Point, widths: Widths) -> Family:
     return Family(jnp.stack([m, m]), scalars, jnp.ones((2, 1)), m[None], widths.zp.total[None])
 
 
-def zph_terms(point: Point, energy: Energy, m_a: jax.Array, m_b: jax.Array) -> Terms:
+def zph_terms(point: Point, energy: Energy, q: Angular) -> Terms:
     """With y = 2 P k x, G = 2 g q_x g_i, Z = g q_x z_i, z_i = 2 m_zp^2 n_i/v_phi:
 
     sum |M|^2 = 4 P^2 {G^2 [1/(A_t A_u) - 4 m_x^2 k^2 x^2/(A_t A_u)^2] + 2 G Z A0 Re D/(A_t A_u)
@@ -277,10 +274,9 @@ def zph_terms(point: Point, energy: Energy, m_a: jax.Array, m_b: jax.Array) -> T
     where k.M/m_zp has been simplified with (s - m_zp^2) D = 1. Proportional to P^2: no s-wave.
     """
     p = point.params
-    q = _angular(energy, m_a[:, None], m_b[:, None], p.m_x)
     n = jnp.stack([point.cos_theta, point.sin_theta])[:, None] / point.v_phi
     g = jnp.stack([point.g_h1_xx, point.g_h2_xx])[:, None]
-    gauge2, m2 = (p.g_x * p.q_x) ** 2, m_a[:, None] ** 2
+    gauge2, m2 = (p.g_x * p.q_x) ** 2, jnp.asarray(p.m_zp) ** 2
     x2 = 0.5 * (q.inverse_w - q.f1) / q.a0**4
     constant = g**2 * (q.j1 / q.a0**2 + (m2 - 4.0 * p.m_x**2) * q.k2 * x2)
     linear = 2.0 * g * n * m2 * (q.j1 / q.a0 - q.k2 * q.f1 / q.a0**2)
@@ -290,23 +286,36 @@ def zph_terms(point: Point, energy: Energy, m_a: jax.Array, m_b: jax.Array) -> T
 
 
 class Channel(NamedTuple):
-    """A family with its coefficient function ``terms(energy)``; ``resonant``: poles can be met."""
+    """A family with its coefficient function ``terms(energy, angular)``.
+
+    ``angular``: :func:`angular_averages` at these energies, where a caller has them already.
+    """
 
     family: Family
-    terms: Callable[[Energy], Terms]
-    resonant: bool
+    terms: Callable[..., Terms]
 
 
 def channels(point: Point, widths: Widths, hadrons: Hadrons = "dispersive") -> dict[str, Channel]:
     """All families of one point, keyed by name."""
     vector, scalar = vector_family(point, widths), scalar_family(point, widths, hadrons)
     zpzp, hh, zph = (f(point, widths) for f in (zpzp_family, hh_family, zph_family))
+
+    def with_averages(family: Family, terms: Callable[[Point, Energy, Angular], Terms]) -> Channel:
+        masses = family.mass_a[:, None], family.mass_b[:, None]
+
+        def of(energy: Energy, angular: Angular | None = None) -> Terms:
+            if angular is None:
+                angular = angular_averages(energy, *masses, point.params.m_x)
+            return terms(point, energy, angular)
+
+        return Channel(family, of)
+
     return {
-        "vector": Channel(vector, lambda e: vector_terms(point, e, vector.mass_a), True),
-        "scalar": Channel(scalar, lambda e: scalar_terms(point, e, scalar.mass_a, hadrons), True),
-        "zpzp": Channel(zpzp, lambda e: zpzp_terms(point, e), True),
-        "hh": Channel(hh, lambda e: hh_terms(point, e, hh.mass_a, hh.mass_b), True),
-        "zph": Channel(zph, lambda e: zph_terms(point, e, zph.mass_a, zph.mass_b), False),
+        "vector": Channel(vector, lambda e, _=None: vector_terms(point, e, vector.mass_a)),
+        "scalar": Channel(scalar, lambda e, _=None: scalar_terms(point, e, scalar.mass_a, hadrons)),
+        "zpzp": with_averages(zpzp, zpzp_terms),
+        "hh": with_averages(hh, hh_terms),
+        "zph": with_averages(zph, zph_terms),
     }
 
 

@@ -5,6 +5,7 @@ Vertex: L = -kappa_sb h sbar P_R b + h.c., h = cos(theta) H2 - sin(theta) H1.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 
 from lmltdm_jax.constants import HBAR_GEV_S
 from lmltdm_jax.model import Point
+from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.numerics.quadrature import gauss_legendre
 from lmltdm_jax.numerics.safe import safe_sqrt
 from lmltdm_jax.observables.form_factors import f_zero
@@ -241,7 +243,7 @@ def _threshold_slopes(point: Point, thresholds: jax.Array) -> tuple[jax.Array, j
     return xx / jnp.sqrt(thresholds[0]), zpzp / jnp.sqrt(thresholds[1])
 
 
-def _break_points(point: Point, widths: Widths) -> tuple[list[_Break], jax.Array, jax.Array]:
+def _break_points(point: Point, widths: Widths) -> tuple[_Break, jax.Array, jax.Array]:
     """Four breaks in ascending order in [lowest threshold, q2_max], which are thresholds, q2_max.
 
     A pole closer than its width to a threshold below it, or to q2_max above it, is not resolved
@@ -263,7 +265,7 @@ def _break_points(point: Point, widths: Widths) -> tuple[list[_Break], jax.Array
     order = jnp.argsort(values)
     values = values[order]
     is_threshold = (values == thresholds[0]) | (values == thresholds[1])
-    return [_Break(values[i], order[i]) for i in range(4)], is_threshold, end
+    return _Break(values, order), is_threshold, end
 
 
 def _scales(point: Point, breaks: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -296,20 +298,15 @@ def br_bplus_kplus_np(point: Point, widths: Widths) -> jax.Array:
     compare with finer nodes); a pole within 1e-9 of a threshold can be off by 2 % with gradients
     of the right order only.
     """
-    breaks, is_threshold, end = _break_points(point, widths)
-    q2 = jnp.stack([b.q2 for b in breaks])
+    (q2, identity), is_threshold, end = _break_points(point, widths)
     modulus, above_threshold = _scales(point, q2)
-    panels = [
-        _panel_nodes(
-            point,
-            breaks[i],
-            breaks[i + 1],
-            _Graded(is_threshold[i], jnp.where(is_threshold[i], above_threshold[i], modulus[i])),
-            _Graded(q2[i + 1] >= end, modulus[i + 1]),
-        )
-        for i in range(3)
-    ]
-    d = _Distances(*(jnp.concatenate(parts) for parts in zip(*(q for q, _ in panels), strict=True)))
-    weight = jnp.concatenate([w for _, w in panels])
+    start = jnp.where(is_threshold, above_threshold, modulus)[:3]
+    panels = jax.vmap(functools.partial(_panel_nodes, point))(
+        _Break(q2[:3], identity[:3]),
+        _Break(q2[1:], identity[1:]),
+        _Graded(is_threshold[:3], start),
+        _Graded(q2[1:] >= end, modulus[1:]),
+    )
+    d, weight = fence(jax.tree.map(jnp.ravel, panels))
     rate = jnp.sum(weight * _dgamma(point, d, _zp_unseen_squared(widths)))
     return jnp.where(q2[0] < end, point.sm.tau_bplus / HBAR_GEV_S * rate, 0.0)

@@ -13,10 +13,12 @@ import numpy as np
 
 from lmltdm_jax.constants import GEV_INV2_TO_CM3_S
 from lmltdm_jax.model import Point
-from lmltdm_jax.numerics.interpolate import Spline
+from lmltdm_jax.numerics.fence import fence
+from lmltdm_jax.numerics.interpolate import Spline, SplineRows
 from lmltdm_jax.numerics.quadrature import gauss_legendre
 from lmltdm_jax.numerics.safe import safe_divide, safe_sqrt
-from lmltdm_jax.observables.annihilation import Energy, Hadrons, channels, rates
+from lmltdm_jax.observables.annihilation import Hadrons
+from lmltdm_jax.observables.thermal_average import annihilation
 from lmltdm_jax.widths import Widths
 
 RELATIVE_VELOCITY = 1e-8
@@ -87,68 +89,79 @@ def efficiency_tables() -> EfficiencyTables:
     return EfficiencyTables(*curves, *splines)
 
 
-def _pair(spline: Spline, energy: jax.Array) -> jax.Array:
-    return spline(jnp.log(energy))
+@functools.cache
+def _leptons_and_pions() -> tuple[SplineRows, SplineRows]:
+    """(e, mu) and (pi+ pi-, pi0 pi0) curves."""
+    t = efficiency_tables()
+    return SplineRows.stack((t.electrons, t.muons)), SplineRows.stack((t.pions, t.neutral_pions))
 
 
 def _boosted(
-    spline: Spline, energy: jax.Array, parent_mass: jax.Array, mass: jax.Array
+    spline: Spline | SplineRows, energy: jax.Array, parent_mass: jax.Array, mass: jax.Array
 ) -> jax.Array:
     """Energy-weighted f_eff of the two daughters of a parent with ``energy``.
 
     An isotropic decay spreads each daughter evenly over E/2 (1 +- beta_parent beta_daughter).
+    Arguments broadcast; with :class:`SplineRows` their first axis is that of its rows.
     """
     ratio = jnp.minimum(parent_mass / energy, 1.0)
     beta_parent = safe_sqrt((1.0 - ratio) * (1.0 + ratio))
     beta_daughter = safe_sqrt(1.0 - (2.0 * mass / parent_mass) ** 2)
     nodes, weights = gauss_legendre(_BOX_POINTS)
-    fraction = 1.0 + beta_parent * beta_daughter * (2.0 * nodes - 1.0)
+    fraction = 1.0 + (beta_parent * beta_daughter)[..., None] * (2.0 * nodes - 1.0)
     # The spline is evaluated no deeper than 1e-3 of the mean: fraction > 0 anyway.
-    log_energy = jnp.log(0.5 * energy * jnp.maximum(fraction, 1e-3))
-    return jnp.sum(weights * fraction * spline(log_energy))
+    log_energy = jnp.log(0.5 * jnp.expand_dims(energy, -1) * jnp.maximum(fraction, 1e-3))
+    return jnp.sum(weights * fraction * spline(log_energy), axis=-1)
 
 
-def _hadrons(energy: jax.Array) -> jax.Array:
-    """Isospin-0 pion pairs, 2/3 charged; for kaons, 4 pi and jets a proxy good to about 30 %."""
-    t = efficiency_tables()
-    return (2.0 * _pair(t.pions, energy) + _pair(t.neutral_pions, energy)) / 3.0
+class Efficiencies(NamedTuple):
+    """f_eff of final states of energy 2 m_x; f(nu) = f(X) = 0."""
+
+    electron: jax.Array
+    muon: jax.Array
+    tau: jax.Array
+    hadrons: jax.Array
+    zp: jax.Array
+    h1: jax.Array
+    h2: jax.Array
 
 
-def zp_efficiency(point: Point, widths: Widths, energy: jax.Array) -> jax.Array:
-    """f_eff of a Z' of given energy: branching fractions times boosted daughters; f(nu) = 0.
+def efficiencies(point: Point, widths: Widths) -> Efficiencies:
+    """f_eff of every particle at energy m_x, those that decay by their branching fractions.
 
-    tau+ tau- is given the mu+ mu- curve at half the energy (a proxy good to about 20 %); hadrons
-    through kinetic mixing (branching below 1e-4) are left out.
+    Charged leptons of Z' and H1 are boosted; both Z' of H1 -> Z'Z' have their mean energy. tau+
+    tau- is given the mu+ mu- curve at half the energy (a proxy good to about 20 %), hadrons that
+    of isospin-0 pion pairs, 2/3 charged (for kaons, 4 pi and jets good to about 30 %). Left out:
+    hadrons through kinetic mixing (branching below 1e-4). H2: its SM modes except ZZ* -> 4 nu,
+    with the hadron efficiency.
     """
-    t, zp, sm = efficiency_tables(), widths.zp, point.sm
-    m = jnp.asarray(point.params.m_zp)
-    visible = (
-        zp.ee * _boosted(t.electrons, energy, m, sm.m_e)
-        + zp.mumu * _boosted(t.muons, energy, m, sm.m_mu)
-        + zp.tautau * _pair(t.muons, 0.5 * energy)
+    sm, zp, h1, h2 = point.sm, widths.zp, widths.h1, widths.h2
+    m_x, m_zp, m_h1 = (
+        jnp.asarray(v, float) for v in (point.params.m_x, point.params.m_zp, point.params.m_h1)
     )
-    return visible / zp.total
-
-
-def h1_efficiency(point: Point, widths: Widths, energy: jax.Array) -> jax.Array:
-    """f_eff of an H1 of given energy; for H1 -> Z'Z' both Z' at their mean energy E/2."""
-    t, h1, sm = efficiency_tables(), widths.h1, point.sm
-    m = jnp.asarray(point.params.m_h1)
-    visible = (
-        h1.ee * _boosted(t.electrons, energy, m, sm.m_e)
-        + h1.mumu * _boosted(t.muons, energy, m, sm.m_mu)
-        + h1.tautau * _pair(t.muons, 0.5 * energy)
-        + h1.hadrons * _hadrons(0.5 * energy)
-        + h1.zpzp * zp_efficiency(point, widths, 0.5 * energy)
-    )
-    return safe_divide(visible, h1.total)
-
-
-def _h2_efficiency(widths: Widths, energy: jax.Array) -> jax.Array:
-    """f_eff of an H2: its SM modes except ZZ* -> 4 nu, with the hadron efficiency."""
-    h2 = widths.h2
+    leptons, pions = _leptons_and_pions()
+    fractions = np.array([1.0, 0.5, 0.25])
+    log_energy = jnp.broadcast_to(jnp.log(m_x) + np.log(fractions), (2, 3))
+    direct, charged_and_neutral = leptons(log_energy), pions(log_energy[:, :2])
+    hadrons = (2.0 * charged_and_neutral[0] + charged_and_neutral[1]) / 3.0
+    muons = direct[1]
+    masses = jnp.stack([jnp.asarray(m, float) for m in (sm.m_e, sm.m_mu)])[:, None]
+    # Z' of energy m_x and, from H1 -> Z'Z', m_x/2; H1.
+    energies = m_x * np.array([1.0, 0.5, 1.0])
+    e, mu = _boosted(leptons, energies, jnp.stack([m_zp, m_zp, m_h1]), masses)
+    z = (zp.ee * e[:2] + zp.mumu * mu[:2] + zp.tautau * muons[1:]) / zp.total
+    of_h1 = h1.ee * e[2] + h1.mumu * mu[2] + h1.tautau * muons[1]
+    of_h1 = of_h1 + h1.hadrons * hadrons[1] + h1.zpzp * z[1]
     total = h2.sm + h2.h1h1 + h2.zpzp + h2.xx
-    return (h2.sm - h2.zz_4nu) / total * _hadrons(0.5 * energy)
+    return Efficiencies(
+        electron=direct[0, 0],
+        muon=muons[0],
+        tau=muons[1],
+        hadrons=hadrons[0],
+        zp=z[0],
+        h1=safe_divide(of_h1, h1.total),
+        h2=(h2.sm - h2.zz_4nu) / total * hadrons[1],
+    )
 
 
 def sigma_v_at_rest(
@@ -160,48 +173,35 @@ def sigma_v_at_rest(
     distances from poles and thresholds carry no subtraction of nearly equal squares. p-wave
     families (vector, zph) come out suppressed by v^2. No thermal spread of v.
     """
-    m_x = jnp.asarray(point.params.m_x, float)
-    above_xx = (m_x * RELATIVE_VELOCITY) ** 2
-    s = 4.0 * m_x**2 + above_xx
-    momentum = 0.5 * m_x * RELATIVE_VELOCITY
-    out = {}
-    for name, channel in channels(point, widths, hadrons).items():
-        f = channel.family
-        final = f.mass_a + f.mass_b
-        above = above_xx + (2.0 * m_x - final) * (2.0 * m_x + final)
-        rows = jnp.ones((final.shape[0], 1))
-        energy = Energy(s * rows, above_xx * rows, jnp.maximum(above, 0.0)[:, None])
-        offset = above_xx + (2.0 * m_x - f.pole_mass) * (2.0 * m_x + f.pole_mass)
-        width = (f.pole_mass * f.pole_width)[None, :, None]
-        rate = rates(channel.terms(energy), f.alpha, offset[None, :, None], width)[:, 0]
-        out[name] = jnp.where(above > 0.0, rate / (momentum * s), 0.0)
-    return out
+    return annihilation(point, widths, hadrons=hadrons, velocity=RELATIVE_VELOCITY).at_rest
 
 
 def cmb_annihilation(
-    point: Point, widths: Widths, hadrons: Hadrons = "dispersive"
+    point: Point,
+    widths: Widths,
+    hadrons: Hadrons = "dispersive",
+    sigma: dict[str, jax.Array] | None = None,
 ) -> CmbAnnihilation:
     """<sigma v>/2 and p_ann = sum_i f_i <sigma v>_i/(2 m_x) at recombination.
 
     Efficiencies of arXiv:1506.03811, each final state weighted by energy; f(nu) = f(X) = 0.
+    ``sigma``: :func:`sigma_v_at_rest` of this point, computed here if not given.
     """
-    sigma = sigma_v_at_rest(point, widths, hadrons)
+    if sigma is None:
+        sigma = sigma_v_at_rest(point, widths, hadrons)
     m_x = jnp.asarray(point.params.m_x, float)
-    t = efficiency_tables()
-    electron, muon, tau = _pair(t.electrons, m_x), _pair(t.muons, m_x), _pair(t.muons, 0.5 * m_x)
+    e = fence(efficiencies(point, widths))
     quarks = sigma["scalar"].shape[0] - 3
-    zp = zp_efficiency(point, widths, m_x)
-    h1, h2 = h1_efficiency(point, widths, m_x), _h2_efficiency(widths, m_x)
     # E_Z' = m_x + (m_zp^2 - m_h^2)/(4 m_x) in Z' H; p-wave, so its weight is v^2.
     scalars = jnp.stack([jnp.asarray(v, float) for v in (point.params.m_h1, point.sm.m_h2)])
     share = 0.5 + (jnp.asarray(point.params.m_zp) ** 2 - scalars**2) / (8.0 * m_x**2)
     share = jnp.clip(share, 0.0, 1.0)
     f = {
-        "vector": jnp.stack([jnp.zeros(()), electron, muon, tau]),
-        "scalar": jnp.stack([electron, muon, tau] + [_hadrons(m_x)] * quarks),
-        "zpzp": zp[None],
-        "hh": jnp.stack([h1, 0.5 * (h1 + h2), h2]),
-        "zph": share * zp + (1.0 - share) * jnp.stack([h1, h2]),
+        "vector": jnp.stack([jnp.zeros(()), e.electron, e.muon, e.tau]),
+        "scalar": jnp.stack([e.electron, e.muon, e.tau] + [e.hadrons] * quarks),
+        "zpzp": e.zp[None],
+        "hh": jnp.stack([e.h1, 0.5 * (e.h1 + e.h2), e.h2]),
+        "zph": share * e.zp + (1.0 - share) * jnp.stack([e.h1, e.h2]),
     }
     total = sum(jnp.sum(v) for v in sigma.values())
     visible = sum(jnp.sum(f[name] * sigma[name]) for name in sigma)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,23 +34,40 @@ def _heavy_nodes(r: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.expm1(t) / r[..., None], weight * length * jnp.exp(t) / r[..., None]
 
 
+class _Nodes(NamedTuple):
+    """Nodes and weights of one r: x for r < 1, y = 1 - x for r >= 1; a harmless r elsewhere."""
+
+    r: jax.Array
+    light: jax.Array
+    heavy: jax.Array
+    x: jax.Array
+    weight_x: jax.Array
+    y: jax.Array
+    weight_y: jax.Array
+
+
+def _nodes(r: jax.Array) -> _Nodes:
+    is_light = r < 1.0
+    light, heavy = jnp.where(is_light, r, 0.5), jnp.where(is_light, 2.0, r)
+    return _Nodes(r, light, heavy, *_light_nodes(light), *_heavy_nodes(heavy))
+
+
 def zp_loop(r: jax.Array) -> jax.Array:
     """F(r) = int_0^1 dx 2 x^2 (1-x)/(x^2 + (1-x) r), r = m_zp^2/m_mu^2 > 0, any shape.
 
     J. P. Leveille, NPB 137 63 (1978); F -> 1 for r -> 0 and 2/(3r) for r -> inf. Relative accuracy
     1e-12 or better for 1e-12 < r < 1e12; the closed form loses r^3 digits and is not used.
     """
-    r = jnp.asarray(r, float)
-    light = r < 1.0
-    r_light, r_heavy = jnp.where(light, r, 0.5), jnp.where(light, 2.0, r)
-    x, weight = _light_nodes(r_light)
-    denominator = x**2 + (1.0 - x) * r_light[..., None]
-    f_light = jnp.sum(weight * 2.0 * x**2 * (1.0 - x) / denominator, axis=-1)
-    y, weight = _heavy_nodes(r_heavy)
+    return _zp_integral(_nodes(jnp.asarray(r, float)))
+
+
+def _zp_integral(n: _Nodes) -> jax.Array:
+    denominator = n.x**2 + (1.0 - n.x) * n.light[..., None]
+    f_light = jnp.sum(n.weight_x * 2.0 * n.x**2 * (1.0 - n.x) / denominator, axis=-1)
     # x^2 y/(x^2 + y r) = [x^2 - x^4/(x^2 + y r)]/r: the leading 2/(3r) is taken out exactly.
-    square = (1.0 - y) ** 2
-    rest = jnp.sum(weight * square**2 / (square + y * r_heavy[..., None]), axis=-1)
-    return jnp.where(light, f_light, 2.0 / r_heavy * (1.0 / 3.0 - rest))
+    square = (1.0 - n.y) ** 2
+    rest = jnp.sum(n.weight_y * square**2 / (square + n.y * n.heavy[..., None]), axis=-1)
+    return jnp.where(n.r < 1.0, f_light, 2.0 / n.heavy * (1.0 / 3.0 - rest))
 
 
 def scalar_loop(r: jax.Array) -> jax.Array:
@@ -58,16 +76,16 @@ def scalar_loop(r: jax.Array) -> jax.Array:
     J. P. Leveille, NPB 137 63 (1978); G -> 3/2 for r -> 0 and (ln r - 7/6)/r for r -> inf.
     Relative accuracy as :func:`zp_loop`.
     """
-    r = jnp.asarray(r, float)
-    light = r < 1.0
-    r_light, r_heavy = jnp.where(light, r, 0.5), jnp.where(light, 2.0, r)
-    x, weight = _light_nodes(r_light)
-    denominator = x**2 + (1.0 - x) * r_light[..., None]
-    g_light = jnp.sum(weight * x**2 * (2.0 - x) / denominator, axis=-1)
-    y, weight = _heavy_nodes(r_heavy)
-    square = (1.0 - y) ** 2
-    g_heavy = jnp.sum(weight * square * (1.0 + y) / (square + y * r_heavy[..., None]), axis=-1)
-    return jnp.where(light, g_light, g_heavy)
+    return _scalar_integral(_nodes(jnp.asarray(r, float)))
+
+
+def _scalar_integral(n: _Nodes) -> jax.Array:
+    denominator = n.x**2 + (1.0 - n.x) * n.light[..., None]
+    g_light = jnp.sum(n.weight_x * n.x**2 * (2.0 - n.x) / denominator, axis=-1)
+    square = (1.0 - n.y) ** 2
+    denominator = square + n.y * n.heavy[..., None]
+    g_heavy = jnp.sum(n.weight_y * square * (1.0 + n.y) / denominator, axis=-1)
+    return jnp.where(n.r < 1.0, g_light, g_heavy)
 
 
 def delta_a_mu(point: Point) -> jax.Array:
@@ -80,6 +98,8 @@ def delta_a_mu(point: Point) -> jax.Array:
     """
     p, sm = point.params, point.sm
     mu2 = sm.m_mu**2
-    vector = p.g_x**2 * zp_loop(jnp.asarray(p.m_zp) ** 2 / mu2)
-    scalars = scalar_loop(jnp.asarray(p.m_h1) ** 2 / mu2) - scalar_loop(sm.m_h2**2 / mu2)
+    masses = jnp.stack([jnp.asarray(m, float) for m in (p.m_zp, p.m_h1, sm.m_h2)])
+    zp, h1, h2 = (_Nodes(*n) for n in zip(*_nodes(masses**2 / mu2), strict=True))
+    vector = p.g_x**2 * _zp_integral(zp)
+    scalars = _scalar_integral(h1) - _scalar_integral(h2)
     return (vector + point.sin_theta**2 * mu2 / sm.v_h**2 * scalars) / (8.0 * math.pi**2)

@@ -27,21 +27,16 @@ import functools
 import math
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
 from lmltdm_jax.model import Point
-from lmltdm_jax.observables.annihilation import (
-    Channel,
-    Energy,
-    Family,
-    Hadrons,
-    Terms,
-    channels,
-    rates,
-)
+from lmltdm_jax.numerics.fence import fence
+from lmltdm_jax.observables.annihilation import Energy, Hadrons, Terms, rates
+from lmltdm_jax.observables.annihilation_rows import annihilation_rows
 from lmltdm_jax.widths import Widths
 
 WIDTH_FLOOR = 1e-5
@@ -97,7 +92,7 @@ def _tables(n_x: int) -> _Tables:
 
 
 class _Poles(NamedTuple):
-    """Breit-Wigner poles of a family, (poles,): m [GeV], m Gamma true and widened [GeV^2]."""
+    """Breit-Wigner poles: m [GeV], m Gamma true and widened [GeV^2]; over poles or slots."""
 
     mass: jax.Array
     width: jax.Array
@@ -107,9 +102,8 @@ class _Poles(NamedTuple):
     u_imag: jax.Array
 
 
-def _poles(family: Family, m_x: jax.Array) -> _Poles:
-    mass = family.pole_mass
-    width = mass * family.pole_width
+def _poles(mass: jax.Array, width: jax.Array, m_x: jax.Array) -> _Poles:
+    width = mass * width
     distance = jnp.maximum((mass - 2.0 * m_x) * (mass + 2.0 * m_x), 0.0)
     # The last term keeps a particle without any decay (all couplings zero) finite.
     wide = jnp.sqrt(width**2 + (WIDTH_FLOOR * distance) ** 2 + (1e-30 * m_x**2) ** 2)
@@ -118,52 +112,90 @@ def _poles(family: Family, m_x: jax.Array) -> _Poles:
     return _Poles(mass, width, wide, u_real, 0.5 * wide / (m_x**2 * u_real))
 
 
-def _energy(m_x: jax.Array, u_c: jax.Array, u_final: jax.Array, delta: jax.Array) -> Energy:
-    """Energies at u = u_c + delta; u_c, u_final (rows, 1), delta (rows, n)."""
-    above = delta * (delta + 2.0 * u_c)
-    return Energy(
-        m_x**2 * (u_c + delta) ** 2,
-        m_x**2 * (above + (u_c - 2.0) * (u_c + 2.0)),
-        m_x**2 * (above + (u_c - u_final) * (u_c + u_final)),
+def _energy(m_x: jax.Array, u_c: jax.Array, gaps: tuple[jax.Array, ...], delta: jax.Array):
+    """Energies at u = u_c + delta (rows, n); ``gaps`` (rows, 1): above X X*, above the final state,
+    both at u_c [GeV^2]."""
+    above = m_x**2 * delta * (delta + 2.0 * u_c)
+    return Energy(m_x**2 * (u_c + delta) ** 2, above + gaps[0], above + gaps[1])
+
+
+class Annihilation(eqx.Module):
+    """Everything the observables need of X X* annihilation."""
+
+    sigma_v: jax.Array
+    """(n_x,): <sigma v> [GeV^-2] of one pair at x_of(linspace(0, 1, n_x))"""
+    at_rest: dict[str, jax.Array]
+    """Family to (rows,): sigma v_rel [GeV^-2] at relative velocity ``velocity``, not averaged"""
+
+
+def annihilation(
+    point: Point,
+    widths: Widths,
+    n_x: int = 97,
+    hadrons: Hadrons = "dispersive",
+    velocity: float = 1e-8,
+) -> Annihilation:
+    """<sigma v>(x) and sigma v at rest, from one evaluation of all channels.
+
+    All channels of :mod:`annihilation`. Relative accuracy 1e-5 for x > 10 (median 1e-7), 3e-4 down
+    to x = 1, where broad poles and the K_1 series (fitted for x u >= 4) cost most. A narrow pole
+    within 1e-12 of threshold costs 4e-5 (1e-3 at x = 1e6). The hadron row is sampled, not resolved:
+    1 % of the total at worst, just below f_0(980).
+    """
+    table = _tables(n_x)
+    m_x, delta = jnp.asarray(point.params.m_x, float), table.delta
+    rows = annihilation_rows(point, widths, hadrons)
+    poles = _poles(rows.pole_mass, rows.pole_width, m_x)
+    slots = _Poles(*rows.in_slots(poles))
+    final = (rows.mass_a + rows.mass_b)[:, None]
+    threshold = jnp.maximum(final, 2.0 * m_x)
+    u_c = jnp.maximum(final / m_x, 2.0)
+    distance = (slots.mass - threshold) * (slots.mass + threshold)
+    correction = _pole_correction(rows.alpha, slots, m_x, u_c, distance)
+
+    # sqrt(s)/m_x - 2 at P^2 = (m_x velocity/2)^2: one more node, of rows open at threshold.
+    at_rest = velocity**2 / (2.0 + math.sqrt(4.0 + velocity**2))
+    fixed = jnp.broadcast_to(np.append(delta, at_rest), (u_c.shape[0], delta.size + 1))
+    # Of the two distances at u_c one is a constant 0: as a difference of equal numbers it would
+    # take the difference of cotangents of 1/velocity^2.
+    gap = (final - 2.0 * m_x) * (final + 2.0 * m_x)
+    gaps = jnp.maximum(gap, 0.0), jnp.maximum(-gap, 0.0)
+    u_c, gaps, nodes = fence((u_c, gaps, jnp.concatenate([fixed, correction.stencil], axis=1)))
+    terms = fence(rows.terms(_energy(m_x, u_c, gaps, nodes)))
+    smooth = Terms(*(v[:, : delta.size + 1] for v in terms))
+    at_poles = Terms(*(v[:, delta.size + 1 :] for v in terms))
+    offset = (m_x**2 * fixed * (fixed + 2.0 * u_c))[:, None, :] - distance[:, :, None]
+    is_rest = np.arange(delta.size + 1) == delta.size
+    width = jnp.where(is_rest, slots.width[:, :, None], slots.wide[:, :, None])
+    rate = fence(rates(smooth, rows.alpha, offset, width))
+    values, rest = rate[:, : delta.size] * delta * (u_c + delta), rate[:, delta.size]
+    below = _below_grid(rows.alpha, slots.wide, m_x, u_c, distance, smooth, delta[0])
+    values = values.at[:, 0].add(below)
+
+    weights = correction.weights(at_poles)
+    weights = jax.lax.complex(*(rows.of_poles(part(weights)) for part in (jnp.real, jnp.imag)))
+    total = _smooth_part(table, *fence((u_c, values))) + _pole_part(table, *fence((poles, weights)))
+    average = jnp.asarray(table.prefactor) * total / m_x**3
+    floor = math.exp(LN_SIGMA_V_FLOOR)
+    y = (m_x * velocity) ** 2
+    flux = 0.5 * m_x * velocity * (4.0 * m_x**2 + y)
+    is_open = y + (2.0 * m_x - final[:, 0]) * (2.0 * m_x + final[:, 0]) > 0.0
+    return Annihilation(
+        jnp.where(average > floor, average, floor),
+        rows.by_family(jnp.where(is_open, rest / flux, 0.0)),
     )
 
 
-class _Integrand(NamedTuple):
-    """One family, in units of m_x."""
-
-    u_c: jax.Array
-    """(rows,)"""
-    values: jax.Array
-    """(rows, n_nodes): trapezoidal integrand delta u R"""
-    pole_weights: jax.Array | float
-    """(poles,), complex: contributes Re[weight K(u_p)]"""
-
-
-def _integrand(channel: Channel, poles: _Poles, m_x: jax.Array, delta: np.ndarray) -> _Integrand:
-    f = channel.family
-    u_final = ((f.mass_a + f.mass_b) / m_x)[:, None]
-    u_c = jnp.maximum(u_final, 2.0)
-    distance = (poles.mass - u_c * m_x) * (poles.mass + u_c * m_x)
-    nodes = jnp.broadcast_to(delta, (u_c.shape[0], delta.size))
-    correction = None
-    if channel.resonant:
-        correction = _pole_correction(f, poles, m_x, u_c, distance)
-        nodes = jnp.concatenate([nodes, correction.stencil], axis=1)
-    terms = channel.terms(_energy(m_x, u_c, u_final, nodes))
-    on_grid = Terms(*(v[:, : delta.size] if jnp.ndim(v) else v for v in terms))
-    above = m_x**2 * delta * (delta + 2.0 * u_c)
-    offset = above[:, None, :] - distance[:, :, None]
-    rate = rates(on_grid, f.alpha, offset, poles.wide[None, :, None])
-    values = delta * (u_c + delta) * rate
-    if correction is None:
-        return _Integrand(u_c[:, 0], values, 0.0)
-    values = values.at[:, 0].add(_below_grid(f, poles, m_x, u_c, distance, on_grid, delta[0]))
-    return _Integrand(u_c[:, 0], values, correction.weights(terms, delta.size))
+def sigma_v(
+    point: Point, widths: Widths, n_x: int = 97, hadrons: Hadrons = "dispersive"
+) -> jax.Array:
+    """<sigma v> [GeV^-2] of one X X* pair, shape (n_x,); see :func:`annihilation`."""
+    return annihilation(point, widths, n_x, hadrons).sigma_v
 
 
 def _below_grid(
-    f: Family,
-    poles: _Poles,
+    alpha: jax.Array,
+    wide: jax.Array,
     m_x: jax.Array,
     u_c: jax.Array,
     distance: jax.Array,
@@ -180,32 +212,30 @@ def _below_grid(
     known = (q0 > 0.0) & (q1 > 0.0)
     power = jnp.log(jnp.where(known, q1, 1.0) / jnp.where(known, q0, 1.0)) / _STEP
     scale = _BELOW ** jax.lax.stop_gradient(power)
-    low = Terms(*(v[:, :1] * scale if jnp.ndim(v) else v for v in terms))
+    low = Terms(*(v[:, :1] * scale for v in terms))
     delta = first * _BELOW
     offset = (m_x**2 * delta * (delta + 2.0 * u_c))[:, None, :] - distance[:, :, None]
-    return jnp.sum(delta * u_c * rates(low, f.alpha, offset, poles.wide[None, :, None]), axis=1)
+    return jnp.sum(delta * u_c * rates(low, alpha, offset, wide[:, :, None]), axis=1)
 
 
 class _Correction(NamedTuple):
     """Residue term of each pole: the coefficients are continued from a real stencil around it."""
 
     stencil: jax.Array
-    """(rows, poles * 7): u - u_c"""
+    """(rows, 2 * 7): u - u_c"""
     linear: jax.Array
-    """(rows, poles, 7), complex: factor of the coefficient ``linear`` at the stencil"""
+    """(rows, 2, 7), complex: factor of the coefficient ``linear`` at the stencil"""
     quadratic: jax.Array
 
-    def weights(self, terms: Terms, n_grid: int) -> jax.Array:
-        """(poles,)"""
+    def weights(self, terms: Terms) -> jax.Array:
+        """(rows, 2), complex: of the terms at the stencil."""
         shape = self.linear.shape
-        total = self.quadratic * terms.quadratic[:, n_grid:].reshape(shape)
-        if jnp.ndim(terms.linear):
-            total = total + self.linear * terms.linear[:, n_grid:].reshape(shape)
-        return jnp.sum(total, axis=(0, 2))
+        total = self.quadratic * terms.quadratic.reshape(shape)
+        return jnp.sum(total + self.linear * terms.linear.reshape(shape), axis=2)
 
 
 def _pole_correction(
-    f: Family, poles: _Poles, m_x: jax.Array, u_c: jax.Array, distance: jax.Array
+    alpha: jax.Array, poles: _Poles, m_x: jax.Array, u_c: jax.Array, distance: jax.Array
 ) -> _Correction:
     """Residues times -2 q/(1 - q), with the lost area of a widened pole.
 
@@ -216,7 +246,7 @@ def _pole_correction(
     is_above = distance > 0.0
     # Poles below threshold get a harmless place and no weight.
     y = jnp.where(is_above, distance, m_x**2)
-    w = jnp.broadcast_to(poles.wide, y.shape)
+    w = poles.wide
     # u_p - u_c = (y + i w)/(m_x^2 (u_p + u_c)): modulus and phase.
     sum_real, sum_imag = poles.u_real + u_c, poles.u_imag
     t_real = 0.5 * jnp.log((y**2 + w**2) / (m_x**4 * (sum_real**2 + sum_imag**2)))
@@ -228,18 +258,17 @@ def _pole_correction(
     lost = 1.0 / narrow - 1.0 / poles.wide
     # (y^2 + w^2) times Re A and |A|^2 at y = i w; a second pole o enters through
     # Re(D_p D_o*) (y^2 + w^2) -> i w/(y_o + i w_o).
-    linear, quadratic = 1j * f.alpha * w, f.alpha**2 + 0j
-    if f.alpha.shape[1] == 2:
-        gap = (poles.mass - poles.mass[::-1]) * (poles.mass + poles.mass[::-1])
-        other = 1j * poles.wide / jax.lax.complex(gap, jnp.sum(poles.wide) + 0.0 * gap)
-        quadratic = quadratic + 2.0 * f.alpha * f.alpha[:, ::-1] * other
+    mass, product = poles.mass[:, ::-1], 2.0 * alpha * alpha[:, ::-1]
+    gap = (poles.mass - mass) * (poles.mass + mass)
+    other = 1j * w / jax.lax.complex(gap, w + w[:, ::-1])
+    linear, quadratic = 1j * alpha * w, alpha**2 + product * other
     scale = jnp.where(is_above, math.pi / (2.0 * m_x**2), 0.0)
     lagrange = _lagrange(t_imag / _STENCIL_STEP)
     stencil = jnp.exp(t_real[:, :, None] + _STENCIL_STEP * _STENCIL)
     return _Correction(
         stencil.reshape(stencil.shape[0], -1),
         (scale * correction * linear)[:, :, None] * lagrange,
-        (scale * (correction * quadratic + lost * f.alpha**2))[:, :, None] * lagrange,
+        (scale * (correction * quadratic + lost * alpha**2))[:, :, None] * lagrange,
     )
 
 
@@ -258,42 +287,6 @@ def _lagrange(r: jax.Array) -> jax.Array:
     c = _lagrange_coefficients() * 1j ** np.arange(_STENCIL.size)
     stacked = jnp.stack(powers, axis=-1)
     return jax.lax.complex(stacked @ c.real.T, stacked @ c.imag.T)
-
-
-def ln_sigma_v(
-    point: Point, widths: Widths, n_x: int = 97, hadrons: Hadrons = "dispersive"
-) -> jax.Array:
-    """ln of <sigma v> [GeV^-2] of one X X* pair at x_of(linspace(0, 1, n_x)); shape (n_x,).
-
-    All channels of :mod:`annihilation`. Relative accuracy 1e-5 for x > 10 (median 1e-7), 3e-4 down
-    to x = 1, where broad poles and the K_1 series (fitted for x u >= 4) cost most. A narrow pole
-    within 1e-12 of threshold costs 4e-5 (1e-3 at x = 1e6). The hadron row is sampled, not resolved:
-    1 % of the total at worst, just below f_0(980).
-    """
-    return jnp.log(sigma_v(point, widths, n_x, hadrons))
-
-
-def sigma_v(
-    point: Point, widths: Widths, n_x: int = 97, hadrons: Hadrons = "dispersive"
-) -> jax.Array:
-    """<sigma v> [GeV^-2], shape (n_x,); see :func:`ln_sigma_v`."""
-    table = _tables(n_x)
-    m_x, delta = jnp.asarray(point.params.m_x, float), table.delta
-    families = channels(point, widths, hadrons)
-    zp_pole, higgs_poles = (_poles(families[n].family, m_x) for n in ("vector", "zpzp"))
-    parts = {
-        name: _integrand(c, zp_pole if name in ("vector", "zph") else higgs_poles, m_x, delta)
-        for name, c in families.items()
-    }
-    u_c = jnp.concatenate([part.u_c for part in parts.values()])[:, None]
-    values = jnp.concatenate([part.values for part in parts.values()])
-    higgs_weights = sum(parts[n].pole_weights for n in ("scalar", "zpzp", "hh"))
-    total = _smooth_part(table, u_c, values)
-    total = total + _pole_part(table, zp_pole, parts["vector"].pole_weights)
-    total = total + _pole_part(table, higgs_poles, higgs_weights)
-    average = jnp.asarray(table.prefactor) * total / m_x**3
-    floor = math.exp(LN_SIGMA_V_FLOOR)
-    return jnp.where(average > floor, average, floor)
 
 
 def _smooth_part(table: _Tables, u_c: jax.Array, values: jax.Array) -> jax.Array:
