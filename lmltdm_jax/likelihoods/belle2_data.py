@@ -80,5 +80,12 @@ def events_per_bin(model: HistFactory) -> np.ndarray:
 
 
 def signal_density(model: HistFactory) -> BinnedDensity:
-    """Events per unit of branching fraction at each q2, for every bin of ``model``."""
-    return BinnedDensity.fit(bin_edges(), events_per_bin(model) / null_fractions())
+    """Events per unit of branching fraction at each q2, for the bins that have a signal."""
+    return BinnedDensity.fit(
+        bin_edges(), (events_per_bin(model) / null_fractions())[signal_bins(model)]
+    )
+
+
+def signal_bins(model: HistFactory) -> np.ndarray:
+    """Indices of the bins with signal: not those off resonance."""
+    return np.flatnonzero(model.nominal[0] > 0.0)

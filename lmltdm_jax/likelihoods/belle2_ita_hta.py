@@ -20,6 +20,7 @@ class Belle2ItaHta(Term):
     """
 
     measurement: Measurement
+    _: dataclasses.KW_ONLY
     inclusive: Measurement
     hadronic: Measurement
     name: str = eqx.field(static=True, default="belle2_ita_hta")
@@ -27,7 +28,7 @@ class Belle2ItaHta(Term):
     @classmethod
     def of(cls, inclusive: Measurement, hadronic: Measurement) -> Belle2ItaHta:
         """The term of two measurements whose intervals overlap between their values."""
-        return cls(_combination(inclusive, hadronic), inclusive, hadronic)
+        return cls(_combination(inclusive, hadronic), inclusive=inclusive, hadronic=hadronic)
 
     def prediction(self, context: Context) -> jax.Array:
         return context.observables.br_bplus_kplus_inv

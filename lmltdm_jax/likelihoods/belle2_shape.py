@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Literal
 
 import equinox as eqx
@@ -17,6 +18,7 @@ from lmltdm_jax.likelihoods.belle2_data import (
     bin_edges,
     events_per_bin,
     null_fractions,
+    signal_bins,
     signal_density,
     strength_fit,
 )
@@ -38,10 +40,13 @@ class Belle2Shape(Term):
     """
 
     measurement: Measurement
+    _: dataclasses.KW_ONLY
     model: HistFactory
     density: BinnedDensity
     sm_events: np.ndarray
-    """(bins, q2 bins) events per unit of branching fraction in a bin: the published step function"""
+    """(bins, q2 bins) events per unit of branching fraction: the published step function"""
+    placed: np.ndarray
+    """(bins with signal, bins): 1 where a row of the density belongs"""
     relative_shifts: np.ndarray
     """(histosys, bins) of the signal"""
     new_physics: np.ndarray
@@ -53,9 +58,7 @@ class Belle2Shape(Term):
     name: str = eqx.field(static=True, default="belle2_shape")
 
     @classmethod
-    def load(
-        cls, treatment: Treatment = "profile", channels: Channels = "combined"
-    ) -> Belle2Shape:
+    def load(cls, treatment: Treatment = "profile", channels: Channels = "combined") -> Belle2Shape:
         """The term with the shipped data; ``channels`` "ita", "hta" or both."""
         model = belle2_model(channels)
         nominal = model.nominal[0]
@@ -66,6 +69,7 @@ class Belle2Shape(Term):
             model=model,
             density=signal_density(model),
             sm_events=events_per_bin(model) / null_fractions(),
+            placed=np.eye(len(nominal))[signal_bins(model)],
             relative_shifts=model.shifts[:, 0] / np.where(nominal > 0.0, nominal, np.inf),
             new_physics=np.array(
                 [float(not name.startswith(FORM_FACTOR_PREFIX)) for name in model.histosys]
@@ -84,7 +88,7 @@ class Belle2Shape(Term):
     def signal_of(self, sm_fractions: jax.Array, spectrum: Spectrum) -> Signal:
         """Expected signal of Standard Model fractions per bin of q2 plus any spectrum."""
         standard = self.sm_events @ sm_fractions
-        extra = fold(spectrum, self.density)
+        extra = self.placed.T @ fold(spectrum, self.density)
         shifts = self.relative_shifts * (standard + self.new_physics[:, None] * extra)
         return Signal(standard + extra, shifts)
 

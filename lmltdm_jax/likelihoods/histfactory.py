@@ -119,9 +119,7 @@ class HistFactory(eqx.Module):
         background = self.nominal[1:] + jnp.tensordot(hist, self.shifts[:, 1:], 1)
         first = signal.nominal + hist @ signal.shifts
         up, down = self._exponents(norm)
-        factors = jnp.exp(
-            jnp.tensordot(up, self.log_up, 1) + jnp.tensordot(down, self.log_down, 1)
-        )
+        factors = jnp.exp(jnp.tensordot(up, self.log_up, 1) + jnp.tensordot(down, self.log_down, 1))
         return jnp.concatenate([first[None], background]), factors
 
     def cells(self, alpha: jax.Array, signal: Signal) -> jax.Array:

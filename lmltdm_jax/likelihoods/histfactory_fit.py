@@ -101,7 +101,6 @@ def _hessian(model: HistFactory, signal: Signal, local: _Local) -> jax.Array:
     """Hessian of :func:`objective`: Gauss-Newton plus the curvature of the log-normal factors.
 
     A normsys is the same for all bins of a sample in a channel, so that sums over bins come first.
-    Left out: t^2 stat^2 shift shift^T, below 1e-3 of the constraint's unit matrix.
     """
     q, t = len(local.slopes), local.tension
     bins = model.channel_matrix
@@ -116,8 +115,11 @@ def _hessian(model: HistFactory, signal: Signal, local: _Local) -> jax.Array:
     moved = jnp.einsum("psr,src->psc", model.shifts[:, 1:], by_shift[1:, :, None] * bins)
     own = (signal.shifts * by_shift[0]) @ bins
     hist_norm = jnp.concatenate([own[:, None], moved], 1).reshape(len(own), -1) @ slopes.T
-    zero = jnp.zeros((len(own), len(own)))
-    return local.gauss_newton - jnp.block([[norm_norm, hist_norm.T], [hist_norm, zero]])
+    shifts = jnp.concatenate([signal.shifts[:, None], model.shifts[:, 1:]], 1)
+    shifts = (shifts * local.factors).reshape(len(own), -1)
+    hist_hist = (shifts * square.ravel()) @ shifts.T
+    second = jnp.block([[norm_norm, hist_norm.T], [hist_norm, hist_hist]])
+    return local.gauss_newton - second
 
 
 class Fit(NamedTuple):
@@ -165,8 +167,8 @@ def _improve(model: HistFactory, signal: Signal, state: _State) -> _State:
 
 def best_alpha(
     model: HistFactory, signal: Signal, start: jax.Array, max_steps: int = MAX_STEPS
-) -> jax.Array:
-    """alpha near the maximum of the likelihood; a constant under differentiation.
+) -> tuple[jax.Array, jax.Array]:
+    """alpha near the maximum of the likelihood and whether it converged; no derivatives.
 
     Levenberg-Marquardt with the Gauss-Newton matrix, which is always positive definite, until a
     step promises less than ``TOLERANCE`` in ln L. With the statistical nuisances eliminated one
@@ -191,36 +193,38 @@ def best_alpha(
         return (state.step < max_steps) & (state.decrement > TOLERANCE)
 
     last = jax.lax.while_loop(unfinished, lambda state: _improve(model, signal, state), first)
-    return jax.lax.stop_gradient(last.alpha)
+    return jax.lax.stop_gradient((last.alpha, last.decrement <= TOLERANCE))
 
 
-def fit(
-    model: HistFactory, signal: Signal, start: jax.Array, max_steps: int = MAX_STEPS
-) -> Fit:
+def fit(model: HistFactory, signal: Signal, start: jax.Array, max_steps: int = MAX_STEPS) -> Fit:
     """Profile over alpha and the statistical nuisances, from ``start``; differentiable.
 
     The last step is a Newton step with a Hessian that is constant under differentiation; its
     derivative in the signal is that of the exact maximum (implicit function theorem), so that
     first and second derivatives of the profile are right.
     """
-    alpha = best_alpha(model, signal, start, max_steps)
-    local = _local(model, jax.lax.stop_gradient(signal), alpha)
-    hessian = _hessian(model, jax.lax.stop_gradient(signal), local)
-    positive = solve_positive(hessian, local.gradient).positive
-    matrix = jax.lax.stop_gradient(jnp.where(positive, hessian, local.gauss_newton))
-    gradient = _local(model, signal, alpha).gradient
-    move = jax.lax.custom_linear_solve(
-        lambda v: matrix @ v, gradient, lambda _, b: solve_positive(matrix, b).x, symmetric=True
-    )
-    decrement = 0.5 * gradient @ move
-    # Far from the minimum a full step can overshoot.
-    alpha = alpha - jnp.where(decrement < 1.0, 1.0, 0.0) * move
+    alpha, converged = best_alpha(model, signal, start, max_steps)
     local = _local(model, signal, alpha)
     hessian = _hessian(model, signal, local)
-    mean = jnp.sum(local.cells, 0)
-    variance = jnp.sum((model.stat * local.cells) ** 2, 0)
+    # At a minimum the Hessian is positive definite; elsewhere only the other one is known to be.
+    matrix = jax.lax.stop_gradient(jnp.where(converged, hessian, local.gauss_newton))
+    move = jax.lax.custom_linear_solve(
+        lambda v: matrix @ v,
+        local.gradient,
+        lambda _, b: solve_positive(matrix, b).x,
+        symmetric=True,
+    )
+    # Far from the minimum a full step can overshoot.
+    alpha = alpha - jnp.where(converged, 1.0, 0.0) * move
+    last = _local(model, signal, alpha)
+    usable = jnp.where(converged, _hessian(model, signal, last), last.gauss_newton)
+    mean, variance = bin_moments(model, signal, alpha)
     n = best_yield(model.observed, mean, variance)
     # det of the joint Hessian = (that of the statistical nuisances) x (that of the profile).
     statistical = jnp.sum(jnp.log1p(variance * model.observed / n**2))
-    usable = jnp.where(positive, hessian, local.gauss_newton)
-    return Fit(alpha, -local.value, log_determinant(usable) + statistical, decrement)
+    return Fit(
+        alpha=alpha,
+        loglike=-_objective(model, mean, variance, alpha),
+        log_determinant=log_determinant(usable) + statistical,
+        decrement=0.5 * local.gradient @ move,
+    )

@@ -4,7 +4,11 @@ An experiment publishes expected events per bin k of generated q2, n_rk, and the
 were generated with. Events of another spectrum are int dBR/dq2 rho_r(q2) dq2 with the density
 rho_r = n_rk/BR_null,k. Between bin centres rho is a cubic spline here: a narrow state then moves
 its template smoothly with its mass, where the published step function would jump from bin to bin.
-Both differ by the noise of the simulation only.
+The two
+differ by the simulation's noise between bins: 3e-4 of the events for a spectrum broader than a few
+bins, and up to 5 % (root mean square) for a line. The nodes of a broad spectrum sample that noise
+rather than average it: up to 1.2 % of the events in one bin of reconstruction, 0.2 % in the sum,
+where the simulation's own statistical errors are 8 to 17 % and 3 %.
 """
 
 from __future__ import annotations
@@ -44,17 +48,36 @@ class BinnedDensity(eqx.Module):
 
     def __call__(self, q2: jax.Array) -> jax.Array:
         """rho at q2 (n,), shape (n, rows)."""
-        intervals = len(self.coefficients)
-        position = jnp.clip((q2 - self.low) / self.step - 0.5, 0.0, intervals)
-        index = jnp.clip(jnp.floor(jax.lax.stop_gradient(position)).astype(int), 0, intervals - 1)
-        t = (position - index)[:, None]
-        c = jnp.asarray(self.coefficients)[index]
-        return ((c[:, 0] * t + c[:, 1]) * t + c[:, 2]) * t + c[:, 3]
+        return _evaluate(self, q2)[0]
 
 
+def _evaluate(density: BinnedDensity, q2: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """rho and its derivative in q2, (n, rows) each."""
+    intervals = len(density.coefficients)
+    position = (q2 - density.low) / density.step - 0.5
+    inside = (position >= 0.0) & (position <= intervals)
+    position = jnp.clip(position, 0.0, intervals)
+    index = jnp.clip(jnp.floor(position).astype(int), 0, intervals - 1)
+    t = (position - index)[:, None]
+    c = jnp.asarray(density.coefficients)[index]
+    value = ((c[:, 0] * t + c[:, 1]) * t + c[:, 2]) * t + c[:, 3]
+    slope = ((3.0 * c[:, 0] * t + 2.0 * c[:, 1]) * t + c[:, 2]) / density.step
+    return value, jnp.where(inside[:, None], slope, 0.0)
+
+
+@jax.custom_jvp
 def fold(spectrum: Spectrum, density: BinnedDensity) -> jax.Array:
     """int dBR rho_r: expected events of each row of ``density``, (rows,)."""
     return spectrum.br @ density(spectrum.q2)
+
+
+@fold.defjvp
+def _fold_jvp(primals, tangents):
+    # By hand: reverse mode then needs two matrices and no gradient of the table look-up.
+    (spectrum, density), (d_spectrum, _) = primals, tangents
+    value, slope = _evaluate(density, spectrum.q2)
+    change = d_spectrum.br @ value + (spectrum.br * d_spectrum.q2) @ slope
+    return spectrum.br @ value, change
 
 
 def np_bin_fractions(spectrum: Spectrum, edges: np.ndarray) -> jax.Array:
