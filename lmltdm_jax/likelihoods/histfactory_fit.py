@@ -156,13 +156,15 @@ def _improve(model: HistFactory, signal: Signal, state: _State) -> _State:
     better = local.value <= state.value
     new = state.trial, local.value, local.gradient, local.gauss_newton
     old = state.alpha, state.value, state.gradient, state.matrix
-    kept = [jnp.where(better, a, b) for a, b in zip(new, old, strict=True)]
-    alpha, _, gradient, matrix = kept
+    alpha, value, gradient, matrix = (
+        jnp.where(better, a, b) for a, b in zip(new, old, strict=True)
+    )
     damping = jnp.where(better, 0.1 * state.damping, jnp.maximum(10.0 * state.damping, 1e-2))
     damped = matrix + damping * jnp.diag(jnp.diag(matrix))
     move = solve_positive(damped, gradient).x
     decrement = jnp.where(better, 0.5 * gradient @ move, jnp.inf)
-    return _State(state.step + 1, decrement, *kept, damping, alpha - move)
+    trial = alpha - move
+    return _State(state.step + 1, decrement, alpha, value, gradient, matrix, damping, trial)
 
 
 def best_alpha(
