@@ -57,7 +57,7 @@ def test_wheel_holds_code_data_and_type_marker(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {f"lmltdm_jax/inference/{p.name}" for p in (ROOT / "inference").glob("*.py")}
     for path in (ROOT / "lmltdm_jax").rglob("*"):
-        if path.suffix in (".py", ".toml", ".csv", ".npz") or path.name == "py.typed":
+        if path.suffix in (".py", ".toml", ".csv", ".npz", ".json") or path.name == "py.typed":
             expected.add(str(path.relative_to(ROOT)))
     assert not expected - names
     assert not [n for n in names if n.startswith(("inference/", "tests/"))]

@@ -49,8 +49,8 @@ def views(tree: Tree, count: int) -> list[Tree]:
         if isinstance(leaf, jax.Array) and leaf.dtype == jnp.float64:
             groups.setdefault(leaf.shape, []).append((i, leaf))
         elif isinstance(leaf, jax.Array) and leaf.dtype == jnp.complex128:
-            parts = (i, jnp.real(leaf)), (i, jnp.imag(leaf))
-            groups.setdefault(leaf.shape, []).extend(parts)
+            halves = (i, jnp.real(leaf)), (i, jnp.imag(leaf))
+            groups.setdefault(leaf.shape, []).extend(halves)
     stacks = [_matrix([leaf for _, leaf in members]) for members in groups.values()]
     copies = []
     for _ in range(count):

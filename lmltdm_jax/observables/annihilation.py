@@ -59,8 +59,8 @@ class Terms(NamedTuple):
     identical particles; no 1/P appears.
     """
 
-    constant: jax.Array | float
-    linear: jax.Array | float
+    constant: jax.Array
+    linear: jax.Array
     quadratic: jax.Array
 
 
