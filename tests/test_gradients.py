@@ -12,6 +12,9 @@ from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.parameters import PARAMETER_NAMES, PARAMETER_TABLE
 from lmltdm_jax.prediction import OBSERVABLE_COLUMNS
 
+# Compiling the Jacobians of all observables takes minutes; run with -m slow.
+pytestmark = pytest.mark.slow
+
 LIKELIHOOD = Likelihood.from_preset("talk2024")
 SM = StandardModel.load("talk2024")
 # eps and the SM rate are tested on their own: Re eps passes through zero, the SM rate is constant.
