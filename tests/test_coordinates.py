@@ -34,7 +34,7 @@ def test_the_soft_box_is_a_bijection_with_the_stated_slope():
     inside = jnp.abs(t + 0.5) < 4.0
     np.testing.assert_allclose(soft_box_inverse(x, low, high)[inside], t[inside], atol=1e-9)
     slope = jax.vmap(jax.grad(soft_box), in_axes=(0, None, None))(t, low, high)
-    steep = slope > 1e-12
+    steep = slope > 1e-7  # below, the difference of two sigmoids has lost its digits
     np.testing.assert_allclose(
         soft_box_log_slope(t, low, high)[steep], jnp.log(slope[steep]), atol=1e-6
     )

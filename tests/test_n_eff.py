@@ -134,7 +134,7 @@ def test_unknown_closure():
 
 
 def test_decoupled_z_prime():
-    assert ode("C", 10.0, 1e-14, 1e-14 / 70)[0] == pytest.approx(sm("D"), abs=1e-3)
+    assert ode("C", 10.0, 2e-14, 2e-14 / 70)[0] == pytest.approx(sm("D"), abs=1e-3)
     assert abs(float(delta_n_eff(1e-2, 1e-15))) < 1e-4
     assert abs(float(delta_n_eff(1.0, 1e-3))) < 1e-4
     assert abs(float(delta_n_eff(1e-2, 0.0))) < 1e-50
