@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lmltdm_jax.numerics.fence import fence, fenced
+from lmltdm_jax.numerics.fence import fence
 
 pytestmark = pytest.mark.fast
 
@@ -78,17 +78,6 @@ def test_derivatives(derivative):
     batch = jnp.stack([v, 2.0 * v])
     batched = jax.jit(jax.vmap(derivative(behind_fences)))(batch)
     np.testing.assert_allclose(batched[1], derivative(polynomial)(2.0 * v), rtol=1e-14)
-
-
-def test_fenced_functions_keep_their_signature():
-    @fenced
-    def f(x, y=1.0, *, power: int = 2):
-        """Doc."""
-        return {"sum": x + y}, x**power
-
-    total, square = f(jnp.asarray(3.0), power=3)
-    assert (float(total["sum"]), float(square)) == (4.0, 27.0)
-    assert f.__name__ == "f" and f.__doc__ == "Doc."
 
 
 @pytest.mark.parametrize("batch", [None, 8])

@@ -15,17 +15,13 @@ product per call; run time falls, because one giant fusion also keeps too many v
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 Tree = TypeVar("Tree")
-Args = ParamSpec("Args")
-Result = TypeVar("Result")
 
 
 def _matrix(arrays: list[jax.Array]) -> jax.Array:
@@ -37,11 +33,11 @@ def _matrix(arrays: list[jax.Array]) -> jax.Array:
     return stacked if stacked.ndim > 1 else jnp.stack([stacked, stacked], axis=1)
 
 
-def views(tree: Tree, count: int) -> list[Tree]:
-    """``count`` copies of the same values, each behind a boundary of its own; see :func:`fence`.
+def fence(tree: Tree) -> Tree:
+    """The same values, behind a boundary of fusion; any pytree.
 
-    For several readers of one input: derivatives of the copies meet as one array per shape, not
-    leaf by leaf.
+    float64 arrays pass in groups of equal shape, complex ones as real and imaginary part. All other
+    leaves (Python numbers and NumPy arrays, which are constants; integers; flags) stay as they are.
     """
     leaves, structure = jax.tree.flatten(tree)
     groups: dict[tuple[int, ...], list[tuple[int, jax.Array]]] = {}
@@ -49,40 +45,17 @@ def views(tree: Tree, count: int) -> list[Tree]:
         if isinstance(leaf, jax.Array) and leaf.dtype == jnp.float64:
             groups.setdefault(leaf.shape, []).append((i, leaf))
         elif isinstance(leaf, jax.Array) and leaf.dtype == jnp.complex128:
-            halves = (i, jnp.real(leaf)), (i, jnp.imag(leaf))
-            groups.setdefault(leaf.shape, []).extend(halves)
-    stacks = [_matrix([leaf for _, leaf in members]) for members in groups.values()]
-    copies = []
-    for _ in range(count):
-        copy = list(leaves)
-        for members, stacked in zip(groups.values(), stacks, strict=True):
-            passed = jnp.tensordot(np.eye(len(stacked)), stacked, axes=1)
-            passed = passed if leaves[members[0][0]].ndim else passed[:, 0]
-            rows = jax.lax.split(passed, (1,) * len(stacked))
-            parts: dict[int, list[jax.Array]] = {}
-            for (i, _), row in zip(members, rows, strict=False):
-                parts.setdefault(i, []).append(row[0])
-            for i, values in parts.items():
-                copy[i] = values[0] if len(values) == 1 else jax.lax.complex(*values)
-        copies.append(jax.tree.unflatten(structure, copy))
-    return copies
-
-
-def fence(tree: Tree) -> Tree:
-    """The same values, behind a boundary of fusion; any pytree.
-
-    float64 arrays pass in groups of equal shape, complex ones as real and imaginary part. All other
-    leaves (Python numbers and NumPy arrays, which are constants; integers; flags) stay as they are.
-    """
-    return views(tree, 1)[0]
-
-
-def fenced(function: Callable[Args, Result]) -> Callable[Args, Result]:
-    """Decorator: arguments and result of the function each pass a :func:`fence`."""
-
-    @functools.wraps(function)
-    def between_fences(*args: Args.args, **kwargs: Args.kwargs) -> Result:
-        args, kwargs = fence((args, kwargs))
-        return fence(function(*args, **kwargs))
-
-    return between_fences
+            parts = (i, jnp.real(leaf)), (i, jnp.imag(leaf))
+            groups.setdefault(leaf.shape, []).extend(parts)
+    for shape, members in groups.items():
+        stacked = _matrix([leaf for _, leaf in members])
+        passed = jnp.tensordot(np.eye(len(stacked)), stacked, axes=1)
+        passed = passed if shape else passed[:, 0]
+        found: dict[int, list[jax.Array]] = {}
+        # Split, whose derivative is one concatenation; indexing adds up padded rows.
+        rows = jax.lax.split(passed, (1,) * len(stacked))
+        for (i, _), row in zip(members, rows, strict=False):
+            found.setdefault(i, []).append(row[0])
+        for i, values in found.items():
+            leaves[i] = values[0] if len(values) == 1 else jax.lax.complex(*values)
+    return jax.tree.unflatten(structure, leaves)

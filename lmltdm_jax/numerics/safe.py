@@ -4,10 +4,17 @@ import jax
 import jax.numpy as jnp
 
 
+@jax.custom_jvp
 def safe_sqrt(x: jax.Array) -> jax.Array:
     """sqrt(x) for x > 0 and 0 below, with gradient 0 (not NaN) at and below zero."""
-    positive = x > 0.0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
+    return jnp.sqrt(jnp.maximum(x, 0.0))
+
+
+@safe_sqrt.defjvp
+def _safe_sqrt_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]):
+    root = safe_sqrt(*primals)
+    positive = root > 0.0
+    return root, jnp.where(positive, 0.5 / jnp.where(positive, root, 1.0), 0.0) * tangents[0]
 
 
 def safe_log(x: jax.Array, floor: float = 1e-300) -> jax.Array:

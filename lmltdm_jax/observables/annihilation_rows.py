@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmltdm_jax.model import Point
-from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.observables.annihilation import (
     Angular,
     Energy,
@@ -55,7 +54,6 @@ class Rows(NamedTuple):
 
     def in_slots(self, of_poles: tuple[jax.Array, ...]) -> list[jax.Array]:
         """Arrays (3,) over poles to arrays (rows, 2) over slots."""
-        # Selection by a matrix product, which is a fence too.
         selected = self.slots.reshape(-1, 3) @ jnp.stack(of_poles, axis=1)
         return list(selected.T.reshape(len(of_poles), *self.slots.shape[:2]))
 
@@ -78,13 +76,13 @@ def annihilation_rows(point: Point, widths: Widths, hadrons: Hadrons = "dispersi
     def terms(energy: Energy) -> Terms:
         tail = Energy(*(v[first:] for v in energy))
         masses = mass_a[first:, None], mass_b[first:, None]
-        averages = fence(angular_averages(tail, *masses, point.params.m_x))
+        averages = angular_averages(tail, *masses, point.params.m_x)
         inner = [e - first for e in edges if e > first]
         angular = [Angular(*q) for q in zip(*(jnp.split(q, inner) for q in averages), strict=True)]
         averages_of = dict(zip(_EXCHANGE, angular, strict=True))
         energies = [Energy(*e) for e in zip(*(jnp.split(v, edges) for v in energy), strict=True)]
         parts = [
-            fence(channel.terms(e, averages_of.get(name)))
+            channel.terms(e, averages_of.get(name))
             for (name, channel), e in zip(found.items(), energies, strict=True)
         ]
         filled = [[jnp.broadcast_to(v, p.quadratic.shape) for v in p] for p in parts]

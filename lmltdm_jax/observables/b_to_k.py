@@ -14,7 +14,6 @@ import jax.numpy as jnp
 
 from lmltdm_jax.constants import HBAR_GEV_S
 from lmltdm_jax.model import Point
-from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.numerics.quadrature import gauss_legendre
 from lmltdm_jax.numerics.safe import safe_sqrt
 from lmltdm_jax.observables.form_factors import f_zero
@@ -117,9 +116,8 @@ def _dark_widths(point: Point, d: _Distances) -> tuple[jax.Array, jax.Array]:
     return xx, zpzp
 
 
-def _absorptive_part(point: Point, d: _Distances) -> jax.Array:
-    """Q Gamma_1(q2) [GeV^2]: dark channels from exact distances, leptons and hadrons."""
-    xx, zpzp = _dark_widths(point, d)
+def _absorptive_part(point: Point, d: _Distances, xx: jax.Array, zpzp: jax.Array) -> jax.Array:
+    """Q Gamma_1(q2) [GeV^2]: dark channels (:func:`_dark_widths`), leptons and hadrons."""
     visible = jnp.sqrt(d.q2) * h1_widths_at(point, d.q2).visible
     return point.cos_theta**2 * (xx + zpzp) + visible
 
@@ -133,12 +131,12 @@ def _zp_unseen_squared(widths: Widths) -> jax.Array:
 def _dgamma(point: Point, d: _Distances, zp_unseen_squared: jax.Array) -> jax.Array:
     sm = point.sm
     h2 = d.q2 - sm.m_h2**2, sm.m_h2 * sm.gamma_h2_sm
-    absorptive = _absorptive_part(point, d)
+    xx, zpzp = _dark_widths(point, d)
+    absorptive = _absorptive_part(point, d, xx, zpzp)
     # |1/D1 - 1/D2|^2 = |D2 - D1|^2/|D1 D2|^2: no cancellation between the propagators.
     difference = (point.params.m_h1**2 - sm.m_h2**2) ** 2 + (h2[1] - absorptive) ** 2
     # Three factors, not one product: the squares alone may under- or overflow.
     propagators = difference / (h2[0] ** 2 + h2[1] ** 2) / (d.pole**2 + absorptive**2)
-    xx, zpzp = _dark_widths(point, d)
     mixing = (point.sin_theta * point.cos_theta) ** 2
     dark = xx + zpzp * zp_unseen_squared
     return mixing * propagators * dark * _unit_mixing_rate(point, d) / math.pi
@@ -276,7 +274,8 @@ def _scales(point: Point, breaks: jax.Array) -> tuple[jax.Array, jax.Array]:
     """
     special = _distances(point, jnp.zeros(()))
     at = _Distances(*(breaks + offset for offset in special))
-    modulus = jnp.sqrt(at.pole**2 + _absorptive_part(point, at) ** 2)
+    absorptive = _absorptive_part(point, at, *_dark_widths(point, at))
+    modulus = jnp.sqrt(at.pole**2 + absorptive**2)
     modulus = jnp.maximum(modulus, 1e-18 * breaks)
     slope_x, slope_zp = _threshold_slopes(point, jnp.stack([breaks, breaks]))
     slope = jnp.where(at.xx >= 0.0, slope_x, 0.0) + jnp.where(at.zpzp >= 0.0, slope_zp, 0.0)
@@ -309,7 +308,7 @@ def spectrum_bplus_kplus_np(point: Point, widths: Widths) -> Spectrum:
         _Graded(is_threshold[:3], start),
         _Graded(q2[1:] >= end, modulus[1:]),
     )
-    d, weight = fence(jax.tree.map(jnp.ravel, panels))
+    d, weight = jax.tree.map(jnp.ravel, panels)
     rate = weight * _dgamma(point, d, _zp_unseen_squared(widths))
     br = jnp.where(q2[0] < end, point.sm.tau_bplus / HBAR_GEV_S * rate, 0.0)
     return Spectrum(d.q2, br)

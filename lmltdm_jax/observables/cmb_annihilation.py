@@ -13,7 +13,6 @@ import numpy as np
 
 from lmltdm_jax.constants import GEV_INV2_TO_CM3_S
 from lmltdm_jax.model import Point
-from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.numerics.interpolate import Spline, SplineRows
 from lmltdm_jax.numerics.quadrature import gauss_legendre
 from lmltdm_jax.numerics.safe import safe_divide, safe_sqrt
@@ -190,7 +189,7 @@ def cmb_annihilation(
     if sigma is None:
         sigma = sigma_v_at_rest(point, widths, hadrons)
     m_x = jnp.asarray(point.params.m_x, float)
-    e = fence(efficiencies(point, widths))
+    e = efficiencies(point, widths)
     quarks = sigma["scalar"].shape[0] - 3
     # E_Z' = m_x + (m_zp^2 - m_h^2)/(4 m_x) in Z' H; p-wave, so its weight is v^2.
     scalars = jnp.stack([jnp.asarray(v, float) for v in (point.params.m_h1, point.sm.m_h2)])

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lmltdm_jax.model import Point
-from lmltdm_jax.numerics.fence import fence, views
+from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.numerics.safe import safe_divide
 from lmltdm_jax.observables.b_to_k import br_bplus_kplus_np
 from lmltdm_jax.observables.b_to_k_nunu import br_bplus_kplus_nunu_sm
@@ -59,37 +59,33 @@ class Observables(eqx.Module):
 
 def compute_observables(point: Point, widths: Widths, settings: ObservableSettings) -> Observables:
     """All observables of one point (scalars; batch with ``jax.vmap`` or ``jax.lax.map``)."""
-    # One view for each part, so that the compiler takes them one by one.
-    seen, *parts = views((point, widths), 7)
-    point, widths = seen
-    new_physics = br_bplus_kplus_np(*parts[0])
+    # Between what all observables share and the observables, and behind the largest of them.
+    point, widths = fence((point, widths))
+    p = point.params
+    new_physics = br_bplus_kplus_np(point, widths)
     standard_model = jnp.asarray(br_bplus_kplus_nunu_sm(point.sm))
-    pair = fence(annihilation(*parts[1], N_X, velocity=RELATIVE_VELOCITY))
-    cmb = cmb_annihilation(*parts[2], sigma=pair.at_rest)
-    relic = omega_h2(*parts[3], pair.sigma_v)
-    extra_neutrinos = delta_n_eff(parts[4][0].params.m_zp, parts[4][0].params.g_x)
-    moment = delta_a_mu(parts[5][0])
+    pair = fence(annihilation(point, widths, N_X, velocity=RELATIVE_VELOCITY))
+    cmb = cmb_annihilation(point, widths, sigma=pair.at_rest)
+    extra_neutrinos = delta_n_eff(p.m_zp, p.g_x)
     if settings.higgs_invisible == "talk":
         higgs_invisible = br_h2_invisible_talk(widths)
     else:
         higgs_invisible = br_h2_invisible(point, widths)
     h1_invisible = widths.h1.xx + widths.h1.zpzp * widths.zp.br_invisible**2
-    return fence(
-        Observables(
-            delta_a_mu=moment,
-            kinetic_mixing=jnp.real(point.kinetic_mixing),
-            n_eff=N_EFF_SM + extra_neutrinos,
-            delta_n_eff=extra_neutrinos,
-            br_bplus_kplus_np=new_physics,
-            br_bplus_kplus_nunu_sm=standard_model,
-            br_bplus_kplus_inv=new_physics + standard_model,
-            br_h2_inv=higgs_invisible,
-            gamma_h1=widths.h1.total,
-            gamma_zp=widths.zp.total,
-            br_h1_inv=safe_divide(h1_invisible, widths.h1.total),
-            omega_h2=relic,
-            sigmav_cmb_cm3_s=cmb.sigmav_cm3_s,
-            p_ann_cm3_s_gev=cmb.p_ann_cm3_s_gev,
-            trident_ratio_ccfr=trident_ratio_ccfr(point),
-        )
+    return Observables(
+        delta_a_mu=delta_a_mu(point),
+        kinetic_mixing=jnp.real(point.kinetic_mixing),
+        n_eff=N_EFF_SM + extra_neutrinos,
+        delta_n_eff=extra_neutrinos,
+        br_bplus_kplus_np=new_physics,
+        br_bplus_kplus_nunu_sm=standard_model,
+        br_bplus_kplus_inv=new_physics + standard_model,
+        br_h2_inv=higgs_invisible,
+        gamma_h1=widths.h1.total,
+        gamma_zp=widths.zp.total,
+        br_h1_inv=safe_divide(h1_invisible, widths.h1.total),
+        omega_h2=omega_h2(point, widths, pair.sigma_v),
+        sigmav_cmb_cm3_s=cmb.sigmav_cm3_s,
+        p_ann_cm3_s_gev=cmb.p_ann_cm3_s_gev,
+        trident_ratio_ccfr=trident_ratio_ccfr(point),
     )

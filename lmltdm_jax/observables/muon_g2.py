@@ -49,7 +49,9 @@ class _Nodes(NamedTuple):
 def _nodes(r: jax.Array) -> _Nodes:
     is_light = r < 1.0
     light, heavy = jnp.where(is_light, r, 0.5), jnp.where(is_light, 2.0, r)
-    return _Nodes(r, light, heavy, *_light_nodes(light), *_heavy_nodes(heavy))
+    # The integrals do not depend on where the nodes are: these carry no gradient.
+    nodes = jax.lax.stop_gradient((*_light_nodes(light), *_heavy_nodes(heavy)))
+    return _Nodes(r, light, heavy, *nodes)
 
 
 def zp_loop(r: jax.Array) -> jax.Array:

@@ -16,7 +16,6 @@ from scipy.interpolate import CubicSpline
 
 from lmltdm_jax.constants import M_PLANCK, OMEGA_H2_PREFACTOR
 from lmltdm_jax.model import Point
-from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.observables.annihilation import Hadrons
 from lmltdm_jax.observables.thermal_average import sigma_v, x_of
 from lmltdm_jax.widths import Widths
@@ -165,7 +164,7 @@ def relic_density(
     m_x = jnp.asarray(point.params.m_x, float)
     if table is None:
         table = sigma_v(point, widths, n_x, hadrons)
-    average = fence(jnp.exp(jnp.asarray(grid.upsample) @ fence(jnp.log(table))))
+    average = jnp.exp(jnp.asarray(grid.upsample) @ jnp.log(table))
     h, speed = _plasma_at(m_x / grid.x)
     # s_ent/H (1 + ...)= sqrt(pi/45) M_Pl T h (1 + ...)/sqrt(g)
     rate = math.sqrt(math.pi / 45.0) * M_PLANCK * m_x / grid.x * speed * 0.5 * average

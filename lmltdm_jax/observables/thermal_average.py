@@ -34,7 +34,6 @@ import numpy as np
 from scipy import special
 
 from lmltdm_jax.model import Point
-from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.observables.annihilation import Energy, Hadrons, Terms, rates
 from lmltdm_jax.observables.annihilation_rows import annihilation_rows
 from lmltdm_jax.widths import Widths
@@ -160,21 +159,21 @@ def annihilation(
     # take the difference of cotangents of 1/velocity^2.
     gap = (final - 2.0 * m_x) * (final + 2.0 * m_x)
     gaps = jnp.maximum(gap, 0.0), jnp.maximum(-gap, 0.0)
-    u_c, gaps, nodes = fence((u_c, gaps, jnp.concatenate([fixed, correction.stencil], axis=1)))
-    terms = fence(rows.terms(_energy(m_x, u_c, gaps, nodes)))
+    nodes = jnp.concatenate([fixed, correction.stencil], axis=1)
+    terms = rows.terms(_energy(m_x, u_c, gaps, nodes))
     smooth = Terms(*(v[:, : delta.size + 1] for v in terms))
     at_poles = Terms(*(v[:, delta.size + 1 :] for v in terms))
     offset = (m_x**2 * fixed * (fixed + 2.0 * u_c))[:, None, :] - distance[:, :, None]
     is_rest = np.arange(delta.size + 1) == delta.size
     width = jnp.where(is_rest, slots.width[:, :, None], slots.wide[:, :, None])
-    rate = fence(rates(smooth, rows.alpha, offset, width))
+    rate = rates(smooth, rows.alpha, offset, width)
     values, rest = rate[:, : delta.size] * delta * (u_c + delta), rate[:, delta.size]
     below = _below_grid(rows.alpha, slots.wide, m_x, u_c, distance, smooth, delta[0])
     values = values.at[:, 0].add(below)
 
-    weights = correction.weights(at_poles)
-    weights = jax.lax.complex(*(rows.of_poles(part(weights)) for part in (jnp.real, jnp.imag)))
-    total = _smooth_part(table, *fence((u_c, values))) + _pole_part(table, *fence((poles, weights)))
+    weights = [rows.of_poles(w) for w in correction.weights(at_poles)]
+    total = _smooth_part(table, u_c, values)
+    total = total + _pole_part(table, poles.u_real, poles.u_imag, *weights)
     average = jnp.asarray(table.prefactor) * total / m_x**3
     floor = math.exp(LN_SIGMA_V_FLOOR)
     y = (m_x * velocity) ** 2
@@ -224,14 +223,14 @@ class _Correction(NamedTuple):
     stencil: jax.Array
     """(rows, 2 * 7): u - u_c"""
     linear: jax.Array
-    """(rows, 2, 7), complex: factor of the coefficient ``linear`` at the stencil"""
+    """(2, rows, 2, 7): real and imaginary factor of the coefficient ``linear`` at the stencil"""
     quadratic: jax.Array
 
     def weights(self, terms: Terms) -> jax.Array:
-        """(rows, 2), complex: of the terms at the stencil."""
-        shape = self.linear.shape
+        """(2, rows, 2): real and imaginary part, of the terms at the stencil."""
+        shape = self.linear.shape[1:]
         total = self.quadratic * terms.quadratic.reshape(shape)
-        return jnp.sum(total + self.linear * terms.linear.reshape(shape), axis=2)
+        return jnp.sum(total + self.linear * terms.linear.reshape(shape), axis=-1)
 
 
 def _pole_correction(
@@ -252,24 +251,42 @@ def _pole_correction(
     t_real = 0.5 * jnp.log((y**2 + w**2) / (m_x**4 * (sum_real**2 + sum_imag**2)))
     t_imag = jnp.arctan2(w, y) - jnp.arctan2(sum_imag, sum_real)
     angle = 2.0 * math.pi / _STEP * (t_real - _T_FIRST)
-    q = jnp.exp(-2.0 * math.pi / _STEP * t_imag) * jax.lax.complex(jnp.cos(angle), jnp.sin(angle))
-    correction = -2.0 * q / ((1.0 - q) * w)
+    # Complex numbers as pairs of real ones: complex quotients are long to compile.
+    modulus = jnp.exp(-2.0 * math.pi / _STEP * t_imag)
+    q_real, q_imag = modulus * jnp.cos(angle), modulus * jnp.sin(angle)
+    # -2 q/((1 - q) w), from q (1 - q*) = q - |q|^2
+    factor = -2.0 / (((1.0 - q_real) ** 2 + q_imag**2) * w)
+    correction = factor * (q_real * (1.0 - q_real) - q_imag**2), factor * q_imag
     narrow = jnp.where(poles.width > 0.0, poles.width, poles.wide)
     lost = 1.0 / narrow - 1.0 / poles.wide
     # (y^2 + w^2) times Re A and |A|^2 at y = i w; a second pole o enters through
     # Re(D_p D_o*) (y^2 + w^2) -> i w/(y_o + i w_o).
     mass, product = poles.mass[:, ::-1], 2.0 * alpha * alpha[:, ::-1]
     gap = (poles.mass - mass) * (poles.mass + mass)
-    other = 1j * w / jax.lax.complex(gap, w + w[:, ::-1])
-    linear, quadratic = 1j * alpha * w, alpha**2 + product * other
+    both = w + w[:, ::-1]
+    other = product * w / (gap**2 + both**2)
+    linear, quadratic = alpha * w, (alpha**2 + other * both, other * gap)
     scale = jnp.where(is_above, math.pi / (2.0 * m_x**2), 0.0)
     lagrange = _lagrange(t_imag / _STENCIL_STEP)
     stencil = jnp.exp(t_real[:, :, None] + _STENCIL_STEP * _STENCIL)
+    real, imag = _product(correction, quadratic)
     return _Correction(
         stencil.reshape(stencil.shape[0], -1),
-        (scale * correction * linear)[:, :, None] * lagrange,
-        (scale * (correction * quadratic + lost * alpha**2))[:, :, None] * lagrange,
+        _on_stencil((-scale * correction[1] * linear, scale * correction[0] * linear), lagrange),
+        _on_stencil((scale * (real + lost * alpha**2), scale * imag), lagrange),
     )
+
+
+_Pair = tuple[jax.Array, jax.Array]
+"""Real and imaginary part."""
+
+
+def _product(a: _Pair, b: _Pair) -> _Pair:
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
+
+
+def _on_stencil(weight: _Pair, lagrange: _Pair) -> jax.Array:
+    return jnp.stack(_product((weight[0][:, :, None], weight[1][:, :, None]), lagrange))
 
 
 @functools.cache
@@ -278,15 +295,15 @@ def _lagrange_coefficients() -> np.ndarray:
     return np.linalg.inv(np.vander(_STENCIL, increasing=True)).T.copy()
 
 
-def _lagrange(r: jax.Array) -> jax.Array:
-    """Lagrange polynomials of the stencil at i r; complex, last axis runs over the points."""
+def _lagrange(r: jax.Array) -> _Pair:
+    """Lagrange polynomials of the stencil at i r; last axis runs over the points."""
     powers = [jnp.ones_like(r)]
     for _ in _STENCIL[1:]:
         powers.append(powers[-1] * r)
     # Even powers of i r are real, odd ones imaginary.
     c = _lagrange_coefficients() * 1j ** np.arange(_STENCIL.size)
     stacked = jnp.stack(powers, axis=-1)
-    return jax.lax.complex(stacked @ c.real.T, stacked @ c.imag.T)
+    return stacked @ c.real.T, stacked @ c.imag.T
 
 
 def _smooth_part(table: _Tables, u_c: jax.Array, values: jax.Array) -> jax.Array:
@@ -301,16 +318,19 @@ def _smooth_part(table: _Tables, u_c: jax.Array, values: jax.Array) -> jax.Array
     return jnp.sum(jnp.sum(sums * table.powers[:, :, None], axis=1) * threshold, axis=1)
 
 
-def _pole_part(table: _Tables, poles: _Poles, weights: jax.Array) -> jax.Array:
-    """Sum over poles of Re[weight K(u_p)], K = exp[-x (u - 2)] sum_k c_k (x u)^(-k-1/2); (n_x,)."""
-    u = jax.lax.complex(poles.u_real, poles.u_imag)
-    inverse = 1.0 / u
-    moments = [weights * jnp.sqrt(inverse)]
-    for _ in range(_N_SERIES - 1):
-        moments.append(moments[-1] * inverse)
-    stacked = jnp.stack(moments)
-    real, imag = (table.powers @ part for part in (jnp.real(stacked), jnp.imag(stacked)))
+def _pole_part(
+    table: _Tables, u_real: jax.Array, u_imag: jax.Array, real: jax.Array, imag: jax.Array
+) -> jax.Array:
+    """Sum over poles of Re[weight K(u_p)], K = exp[-x (u - 2)] sum_k c_k (x u)^(-k-1/2); (n_x,).
+
+    Arguments (poles,): u_p and weight.
+    """
+    power = np.arange(_N_SERIES)[:, None] + 0.5
+    modulus = jnp.exp(-0.5 * power * jnp.log(u_real**2 + u_imag**2))
+    phase = power * jnp.arctan2(u_imag, u_real)
+    cos, sin = modulus * jnp.cos(phase), modulus * jnp.sin(phase)
+    even, odd = table.powers @ (real * cos + imag * sin), table.powers @ (imag * cos - real * sin)
     x = table.x[:, None]
-    angle = x * poles.u_imag
-    damped = jnp.exp(-x * jnp.maximum(poles.u_real - 2.0, 0.0))
-    return jnp.sum(damped * (real * jnp.cos(angle) + imag * jnp.sin(angle)), axis=1)
+    angle = x * u_imag
+    damped = jnp.exp(-x * jnp.maximum(u_real - 2.0, 0.0))
+    return jnp.sum(damped * (even * jnp.cos(angle) + odd * jnp.sin(angle)), axis=1)
