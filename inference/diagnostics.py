@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,10 @@ def write(fit: Fit, folder: Path) -> dict[str, Any]:
     """
     summary = summarize(fit)
     try:
-        to_arviz(fit).to_netcdf(str(folder / "posterior.nc"))
+        # HDF5 refuses to overwrite a file that is open, as in the notebook beside a second fit.
+        hidden = folder / f".posterior.{os.getpid()}.nc"
+        to_arviz(fit).to_netcdf(str(hidden))
+        os.replace(hidden, folder / "posterior.nc")
         text = json.dumps(summary, indent=2)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     except OSError as error:

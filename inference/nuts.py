@@ -9,6 +9,7 @@ and resume anywhere; one program serves warm-up and sampling.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
@@ -49,56 +50,71 @@ class Block(NamedTuple):
     energy: np.ndarray
 
 
+def _kernel(target: Target, settings: NutsSettings) -> tuple[Callable, Callable]:
+    """(initial state of a chain, one transition) of NumPyro's NUTS on a target."""
+    init, sample = hmc(target.potential, algo="NUTS")
+
+    def first_state(y: jax.Array, key: jax.Array, covariance: jax.Array) -> HMCState:
+        # Every block fills in the potential and its gradient.
+        return init(
+            ParamInfo(y, jnp.zeros(()), jnp.zeros_like(y)),
+            num_warmup=settings.warmup_blocks * settings.transitions,
+            step_size=_FIRST_STEP_SIZE,
+            inverse_mass_matrix=covariance,
+            adapt_step_size=True,
+            adapt_mass_matrix=False,
+            dense_mass=True,
+            target_accept_prob=TARGET_ACCEPT,
+            max_tree_depth=settings.max_tree_depth,
+            rng_key=key,
+        )
+
+    return first_state, sample
+
+
+@eqx.filter_jit
+def _first_states(
+    target: Target, settings: NutsSettings, y: jax.Array, keys: jax.Array, covariance: jax.Array
+) -> HMCState:
+    first_state, _ = _kernel(target, settings)
+    return jax.vmap(first_state, in_axes=(0, 0, None))(y, keys, covariance)
+
+
+@eqx.filter_jit
+def _transitions(
+    target: Target, settings: NutsSettings, states: HMCState, y: jax.Array, potential: jax.Array
+) -> tuple[HMCState, HMCState]:
+    """(states, trace) after ``settings.transitions`` transitions from ``y`` (chains, dimension)."""
+    first_state, sample = _kernel(target, settings)
+    # NumPyro's kernel learns its settings by being initialised.
+    jax.eval_shape(first_state, y[0], states.rng_key[0], jnp.eye(y.shape[1]))
+
+    def transition(state: HMCState, refresh: jax.Array) -> tuple[HMCState, HMCState]:
+        # A trajectory of step size 0 stays where it is and evaluates the gradient there, which
+        # the jumps have not done: the program holds the gradient (and compiles it) only once.
+        adapt = state.adapt_state
+        step_size = jnp.where(refresh, 0.0, adapt.step_size)
+        moved = sample(state._replace(adapt_state=adapt._replace(step_size=step_size)))
+        kept = state._replace(
+            z_grad=moved.z_grad, potential_energy=moved.potential_energy, rng_key=moved.rng_key
+        )
+        state = jax.tree.map(lambda a, b: jnp.where(refresh, a, b), kept, moved)
+        return state, state
+
+    def chain(state: HMCState, y: jax.Array, potential: jax.Array) -> tuple[HMCState, HMCState]:
+        state = state._replace(z=y, potential_energy=potential)
+        refresh = jnp.arange(settings.transitions + 1) == 0
+        state, trace = jax.lax.scan(transition, state, refresh)
+        return state, jax.tree.map(lambda a: a[1:], trace)
+
+    return jax.vmap(chain)(states, y, potential)
+
+
 class Sampler:
     """Chains side by side; :meth:`advance` runs one block, the first call compiles it."""
 
     def __init__(self, target: Target, settings: NutsSettings):
         self.target, self.settings = target, settings
-        arrays, static = eqx.partition(target, eqx.is_array)
-        init, sample = hmc(lambda y: eqx.combine(arrays, static).potential(y), algo="NUTS")
-        warmup = settings.warmup_blocks * settings.transitions
-
-        def first_state(y: jax.Array, key: jax.Array, covariance: jax.Array) -> HMCState:
-            # Every block fills in the potential and its gradient.
-            return init(
-                ParamInfo(y, jnp.zeros(()), jnp.zeros_like(y)),
-                num_warmup=warmup,
-                step_size=_FIRST_STEP_SIZE,
-                inverse_mass_matrix=covariance,
-                adapt_step_size=True,
-                adapt_mass_matrix=False,
-                dense_mass=True,
-                target_accept_prob=TARGET_ACCEPT,
-                max_tree_depth=settings.max_tree_depth,
-                rng_key=key,
-            )
-
-        def transition(state: HMCState, refresh: jax.Array) -> tuple[HMCState, HMCState]:
-            # A trajectory of step size 0 stays where it is and evaluates the gradient there, which
-            # the jumps have not done: the program holds the gradient (and compiles it) only once.
-            adapt = state.adapt_state
-            step_size = jnp.where(refresh, 0.0, adapt.step_size)
-            moved = sample(state._replace(adapt_state=adapt._replace(step_size=step_size)))
-            kept = state._replace(
-                z_grad=moved.z_grad, potential_energy=moved.potential_energy, rng_key=moved.rng_key
-            )
-            state = jax.tree.map(lambda a, b: jnp.where(refresh, a, b), kept, moved)
-            return state, state
-
-        def chain_block(
-            state: HMCState, y: jax.Array, potential: jax.Array
-        ) -> tuple[HMCState, HMCState]:
-            state = state._replace(z=y, potential_energy=potential)
-            refresh = jnp.arange(settings.transitions + 1) == 0
-            state, trace = jax.lax.scan(transition, state, refresh)
-            return state, jax.tree.map(lambda a: a[1:], trace)
-
-        self._first_states = jax.jit(jax.vmap(first_state, in_axes=(0, 0, None)))
-        self._block = jax.jit(jax.vmap(chain_block))
-        # The kernel learns its settings by being initialised, also where a run is resumed.
-        n, d = settings.chains, target.dimension
-        keys = jnp.zeros((n, 2), jnp.uint32)
-        jax.eval_shape(self._first_states, jnp.zeros((n, d)), keys, jnp.eye(d))
 
     def first_state(self, population: Evaluated, seed: int) -> tuple[HMCState, Evaluated]:
         """Chains at evenly spread members of a population, mass matrix from its covariance."""
@@ -107,14 +123,15 @@ class Sampler:
         points = population[members]
         covariance = np.atleast_2d(np.cov(population.y.T))
         keys = jax.random.split(jax.random.PRNGKey(seed), n)
-        return self._first_states(points.y, keys, jnp.asarray(covariance)), points
+        states = _first_states(self.target, self.settings, points.y, keys, jnp.asarray(covariance))
+        return states, points
 
     def advance(
         self, state: HMCState, points: Evaluated, archive: np.ndarray, rng: np.random.Generator
     ) -> tuple[HMCState, Evaluated, Block]:
         """One block: NUTS transitions (recorded), then population sweeps (not recorded)."""
         energies = -(points.log_prior + points.log_likelihood)
-        state, trace = self._block(state, points.y, energies)
+        state, trace = _transitions(self.target, self.settings, state, points.y, energies)
         shape = (self.settings.chains, self.settings.transitions)
         y = np.asarray(trace.z)
         drawn = evaluate(self.target, y.reshape(-1, y.shape[-1]))
