@@ -2,10 +2,6 @@
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -143,16 +139,3 @@ def test_figures_draw_a_single_chain_and_a_constant_parameter(whole, tmp_path):
     narrow = dataclasses.replace(whole, blocks=(block._replace(points=flat),))
     assert len(figures.write(narrow, tmp_path)) == 3
     assert "Two-body" in report.text(whole, diagnostics.summarize(whole))
-
-
-@pytest.mark.slow
-def test_quick_fit_as_a_user_runs_it(tmp_path):
-    """A process of its own, the whole likelihood; the budget of two minutes is for two free cores
-    and is reported, not asserted, because this machine may be shared."""
-    start = time.perf_counter()
-    main = "from lmltdm_jax.cli import main; main()"
-    command = [sys.executable, "-c", main, "fit", "--quick", "--output", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=900)
-    assert done.returncode == 0, done.stderr
-    print(f"fit --quick: {time.perf_counter() - start:.0f} s")
-    assert json.loads((tmp_path / "summary.json").read_text())["n_samples"] > 0

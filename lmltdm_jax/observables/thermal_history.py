@@ -19,9 +19,9 @@ Closures:
 * ``"D"`` (recommended for g > 1e-7): B with mu_nu evolved and mu_Z' = 2 mu_nu. Nothing but the
   resonance e+e- <-> Z' <-> nu nubar changes the neutrino number below 1 MeV.
 * ``"C"``: Z' with its own T and mu, produced by inverse decays (freeze-in and late equilibration);
-  for m > 1 MeV and 1e-15 <= g < 3e-8, where it meets D to 5e-5. Above, and for lighter Z' already at
-  g > 1e-9 (m/100 keV)^(1/2), the relaxation rate exceeds what fixed steps resolve and the result
-  may be NaN.
+  for m > 1 MeV and 1e-15 <= g < 3e-8, where it meets D to 5e-5. Above, and for lighter Z'
+  already at g > 1e-9 (m/100 keV)^(1/2), the relaxation rate exceeds what fixed steps resolve and
+  the result may be NaN.
 
 Left out: muons and pions (so T < 30 MeV physics only), nu nu <-> Z'Z' (matters only for
 epsilon = 0), flavour-dependent temperatures, spectral distortions; ``n_eff_theory_error`` in

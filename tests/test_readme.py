@@ -1,0 +1,79 @@
+"""The README: its commands and its Python, run as printed."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lmltdm_jax.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    """Code blocks of the README."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+SET_UP_AND_RUN, SET_UP_AND_TEST, COMMANDS = (b.strip() for b in blocks("bash"))
+
+
+@pytest.mark.fast
+def test_ci_runs_the_command_that_the_readme_gives_for_the_tests():
+    assert SET_UP_AND_TEST in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+@pytest.mark.fast
+def test_links_lead_to_files():
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
+    assert links and not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_the_python_runs(capsys):
+    scope = {}
+    for code in blocks("python"):
+        exec(compile(code, "README.md", "exec"), scope)
+    printed = capsys.readouterr().out
+    assert "d ln L / d ln lambda_phix" in printed
+    _, mine = printed.split("d ln L / d ln q_x")
+    assert "dark_higgs_mass" in mine and "ccfr_trident" not in mine
+
+
+@pytest.mark.parametrize("line", COMMANDS.splitlines())
+def test_the_commands_run(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("points.csv").write_text(
+        "m_zp,g_x,sin_theta,m_x,m_h1,q_phi,lambda_phix\n0.0115,5e-4,6e-3,0.04,6,0.4,1e-3\n"
+    )
+    program, *arguments = shlex.split(line, comments=True)
+    assert program == "lmltdm"
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    if "--output" in arguments:
+        assert len(Path("out.csv").read_text().splitlines()) == 2
+
+
+def test_the_main_job_runs(tmp_path):
+    """A process of its own, the whole likelihood. Its two minutes are for two free cores: here
+    they are reported, not asserted, because other tests run beside it."""
+    program, *arguments = shlex.split(SET_UP_AND_RUN.split("&&")[-1])
+    assert program == ".venv/bin/lmltdm" and arguments[0] == "fit"
+    lmltdm = shutil.which("lmltdm", path=Path(sys.executable).parent)
+    assert lmltdm is not None
+    done = subprocess.run(
+        [lmltdm, *arguments], cwd=tmp_path, capture_output=True, text=True, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "runs" / "talk" / "summary.json").read_text())
+    print(f"{shlex.join(arguments)}: {summary['wall_s']:.0f} s")
+    assert summary["complete"] and summary["n_samples"] > 0
+    for row in summary["parameters"].values():
+        assert row["q05"] < row["q50"] < row["q95"]
