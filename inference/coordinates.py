@@ -84,10 +84,14 @@ def log10_lambda_shell(params: Parameters) -> jax.Array:
     log_lambda = 0.5 * jnp.log(
         2.0 * target / (quadratic + jnp.sqrt(quadratic**2 + 4.0 * quartic * target))
     )
-    for _ in range(_ITERATIONS):
+
+    def newton(log_lambda: jax.Array, _: None) -> tuple[jax.Array, None]:
         value, slope = jax.jvp(log_average, (log_lambda,), (jnp.ones(()),))
         step = (log_target - value - 2.0 * log_lambda) / _at_least(2.0 + slope, 0.4)
-        log_lambda = log_lambda + jnp.tanh(step)
+        return log_lambda + jnp.tanh(step), None
+
+    # A scan, so that the step and its derivative are compiled once.
+    log_lambda, _ = jax.lax.scan(newton, log_lambda, length=_ITERATIONS)
     log_lambda = soft_box(log_lambda, jnp.asarray(-25.0), jnp.asarray(6.0))
     return log_lambda / math.log(10.0)
 
@@ -191,9 +195,11 @@ class Coordinates(eqx.Module):
         """Normalised ln prior density with respect to y: the shear has Jacobian one."""
         return self.prior.log_density(self._sheared(y, 1.0))
 
-    def physical(self, y: jax.Array) -> tuple[Parameters, dict[str, jax.Array]]:
-        """y of one point -> parameters and nuisances."""
-        return self.prior.physical(self.to_box(y))
+    def physical(self, y: jax.Array) -> tuple[Parameters, dict[str, jax.Array], jax.Array]:
+        """y of one point -> parameters, nuisances and :meth:`log_prior`."""
+        t = self._sheared(y, 1.0)
+        params, nuisances = self.prior.physical(self.prior.box_from_unconstrained(t))
+        return params, nuisances, self.prior.log_density(t)
 
     def _sheared(self, t: jax.Array, sign: float) -> jax.Array:
         axis = self.shell_axis

@@ -21,6 +21,7 @@ from lmltdm_jax.likelihoods.total import Likelihood
 from . import smc
 from .checkpoint import Checkpoint, State
 from .coordinates import Coordinates
+from .jumps import Archive
 from .nuts import Block, NutsSettings, Sampler
 from .prior import Prior
 from .target import Evaluated, Target
@@ -40,14 +41,14 @@ FULL = FitSettings(
     particles=2048,
     moves=40,
     nuts=NutsSettings(
-        chains=32, warmup_blocks=12, blocks=50, transitions=5, sweeps=30, max_tree_depth=7
+        chains=32, warmup_blocks=10, blocks=50, transitions=4, sweeps=400, max_tree_depth=6
     ),
 )
 QUICK = FitSettings(
     particles=512,
     moves=16,
     nuts=NutsSettings(
-        chains=16, warmup_blocks=4, blocks=10, transitions=4, sweeps=16, max_tree_depth=5
+        chains=32, warmup_blocks=3, blocks=8, transitions=3, sweeps=100, max_tree_depth=4
     ),
 )
 
@@ -129,17 +130,18 @@ def run(
             text = f"stage {stage.number}, beta = {stage.beta:.3g}"
             progress("temper", _tempered(state.stage.beta, stage.beta, share), text)
         state = keep(stage=stage)
-    n, archive = settings.nuts, state.stage.points
+    n, population = settings.nuts, state.stage.points
+    archive = Archive.of(population.y)
     sampler = Sampler(target, n)
     if state.chains is None:
-        first, points = sampler.first_state(archive, seed)
+        first, points = sampler.first_state(population, seed)
         state = keep(chains=first, points=points)
     progress("compile", 1.0, "compiling the gradient")
     total = n.warmup_blocks + n.blocks
     try:
         while state.done < total:
             rng = np.random.default_rng([seed, 2, state.done])
-            chains, points, block = sampler.advance(state.chains, state.points, archive.y, rng)
+            chains, points, block = sampler.advance(state.chains, state.points, archive, rng)
             blocks = (*state.blocks, block) if state.done >= n.warmup_blocks else ()
             state = keep(chains=chains, points=points, blocks=blocks, done=state.done + 1)
             text = f"{len(blocks) * n.transitions * n.chains} draws, "

@@ -12,14 +12,15 @@ import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro.infer.hmc import HMCState, hmc
 from numpyro.infer.util import ParamInfo
 
-from .jumps import sweep
+from lmltdm_jax.numerics.compiling import top_level_jit
+
+from .jumps import Archive, sweep
 from .target import Evaluated, Target, evaluate
 
 TARGET_ACCEPT = 0.8
@@ -52,7 +53,8 @@ class Block(NamedTuple):
 
 def _kernel(target: Target, settings: NutsSettings) -> tuple[Callable, Callable]:
     """(initial state of a chain, one transition) of NumPyro's NUTS on a target."""
-    init, sample = hmc(target.potential, algo="NUTS")
+    # Jitted inside the program only so that its trace is kept: NumPyro traces it several times.
+    init, sample = hmc(jax.jit(target.potential), algo="NUTS")
 
     def first_state(y: jax.Array, key: jax.Array, covariance: jax.Array) -> HMCState:
         # Every block fills in the potential and its gradient.
@@ -72,7 +74,7 @@ def _kernel(target: Target, settings: NutsSettings) -> tuple[Callable, Callable]
     return first_state, sample
 
 
-@eqx.filter_jit
+@top_level_jit
 def _first_states(
     target: Target, settings: NutsSettings, y: jax.Array, keys: jax.Array, covariance: jax.Array
 ) -> HMCState:
@@ -80,7 +82,7 @@ def _first_states(
     return jax.vmap(first_state, in_axes=(0, 0, None))(y, keys, covariance)
 
 
-@eqx.filter_jit
+@top_level_jit
 def _transitions(
     target: Target, settings: NutsSettings, states: HMCState, y: jax.Array, potential: jax.Array
 ) -> tuple[HMCState, HMCState]:
@@ -127,7 +129,7 @@ class Sampler:
         return states, points
 
     def advance(
-        self, state: HMCState, points: Evaluated, archive: np.ndarray, rng: np.random.Generator
+        self, state: HMCState, points: Evaluated, archive: Archive, rng: np.random.Generator
     ) -> tuple[HMCState, Evaluated, Block]:
         """One block: NUTS transitions (recorded), then population sweeps (not recorded)."""
         energies = -(points.log_prior + points.log_likelihood)

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
-from .jumps import sweep
+from .jumps import Archive, sweep
 from .target import Evaluated, Target, evaluate
 
 ESS_FRACTION = 0.6
@@ -68,13 +68,21 @@ def run_stage(
     beta = next_beta(points.log_likelihood, stage.beta)
     log_w = (beta - stage.beta) * points.log_likelihood
     log_z = stage.log_z + float(logsumexp(log_w) - np.log(len(log_w)))
-    points = points[_systematic(np.exp(log_w - logsumexp(log_w)), rng)]
-    archive, moved = points.y, 0.0
+    ancestors = _systematic(np.exp(log_w - logsumexp(log_w)), rng)
+    # Members move by proposals made from the other half of the population: a density that has a
+    # kernel on the point itself would send it away too easily, and bias what is left.
+    half = (rng.permutation(len(points.y)) % 2)[ancestors]
+    order = np.argsort(half, kind="stable")
+    points, half = points[ancestors[order]], half[order]
+    archives = [Archive.of(points.y[half != h]) for h in (0, 1)]
+    halves = [points[half == h] for h in (0, 1)]
+    moved = 0.0
     for i in range(moves):
-        points, accepted = sweep(rng, target, points, archive, beta)
-        moved += accepted.mean()
-        done = (i + 1) / moves
-        yield Stage(beta, log_z, points, moved / (i + 1), stage.number + 1), done
+        results = [sweep(rng, target, *pair, beta) for pair in zip(halves, archives, strict=True)]
+        halves = [members for members, _ in results]
+        moved += np.concatenate([accepted for _, accepted in results]).mean()
+        points = jax.tree.map(lambda *a: np.concatenate(a), *halves)
+        yield Stage(beta, log_z, points, moved / (i + 1), stage.number + 1), (i + 1) / moves
 
 
 def _systematic(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:

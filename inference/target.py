@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmltdm_jax.likelihoods.total import Likelihood
+from lmltdm_jax.numerics.compiling import top_level_jit
+from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.prediction import OBSERVABLE_COLUMNS
 
 from .coordinates import Coordinates
@@ -59,13 +61,14 @@ class Target(eqx.Module):
 
     def evaluate(self, y: jax.Array) -> tuple[jax.Array, jax.Array, dict[str, jax.Array]]:
         """(ln prior density in y, ln likelihood, columns). Nuisance priors are in the prior."""
-        params, nuisances = self.coordinates.physical(y)
+        # The fence keeps XLA from fusing the coordinates into every reader of a parameter.
+        params, nuisances, log_prior = fence(self.coordinates.physical(y))
         evaluation = self.likelihood.evaluate(params, nuisances)
         columns = {name: getattr(evaluation.observables, name) for name in OBSERVABLE_COLUMNS}
         columns |= {f"loglike_{name}": value for name, value in evaluation.terms.items()}
         columns |= {f"pull_{name}": value for name, value in evaluation.pulls.items()}
         log_likelihood = sum(evaluation.terms.values(), jnp.zeros(()))
-        return self.coordinates.log_prior(y), log_likelihood, columns
+        return log_prior, log_likelihood, columns
 
     def potential(self, y: jax.Array) -> jax.Array:
         """-ln(prior x likelihood), what Hamiltonian samplers call the potential energy."""
@@ -73,7 +76,7 @@ class Target(eqx.Module):
         return -(log_prior + log_likelihood)
 
 
-@eqx.filter_jit
+@top_level_jit
 def _evaluate_lanes(target: Target, y: jax.Array):
     return jax.vmap(target.evaluate)(y)
 

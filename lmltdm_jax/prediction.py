@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lmltdm_jax._precision import require_x64
 from lmltdm_jax.likelihoods.total import Likelihood
+from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.parameters import Parameters
 
 OBSERVABLE_COLUMNS = (
@@ -84,7 +84,7 @@ def predict_chunks(vectors: np.ndarray, likelihood: Likelihood) -> Iterator[dict
         yield {name: np.asarray(column)[: len(chunk)] for name, column in columns.items()}
 
 
-@eqx.filter_jit
+@top_level_jit
 def _predict_padded(likelihood: Likelihood, vectors: jax.Array) -> dict[str, jax.Array]:
     one = functools.partial(_predict_one, likelihood)
     lanes = CPU_LANES if jax.default_backend() == "cpu" else GPU_CHUNK

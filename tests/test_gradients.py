@@ -9,11 +9,9 @@ import pytest
 
 from lmltdm_jax import Likelihood, Parameters
 from lmltdm_jax.inputs import StandardModel
+from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.parameters import PARAMETER_NAMES, PARAMETER_TABLE
 from lmltdm_jax.prediction import OBSERVABLE_COLUMNS
-
-# Compiling the Jacobians of all observables takes minutes; run with -m slow.
-pytestmark = pytest.mark.slow
 
 LIKELIHOOD = Likelihood.from_preset("talk2024")
 SM = StandardModel.load("talk2024")
@@ -45,11 +43,35 @@ def log_observables(log_vector):
 
 @functools.cache
 def compiled():
-    one_by_one = functools.partial(jax.lax.map, batch_size=32)
+    """(values, Jacobians by vector-Jacobian products, Jacobians by Jacobian-vector products).
+
+    Rows of a Jacobian are mapped over, not batched: the derivative is compiled once, not per row.
+    """
+
+    def pull(pair):
+        vector, cotangent = pair
+        return jax.vjp(log_observables, vector)[1](cotangent)[0]
+
+    def push(pair):
+        vector, tangent = pair
+        return jax.jvp(log_observables, (vector,), (tangent,))[1]
+
+    def rows(function, size):
+        one_by_one = top_level_jit(lambda v, t: jax.lax.map(function, (v, t), batch_size=32))
+
+        def jacobian(vectors):
+            n = len(vectors)
+            directions = np.tile(np.eye(size), (n, 1))
+            flat = one_by_one(np.repeat(vectors, size, axis=0), directions)
+            return np.asarray(flat).reshape(n, size, -1)
+
+        return jacobian
+
+    push_rows = rows(push, len(PARAMETER_TABLE))
     return (
-        jax.jit(lambda v: one_by_one(log_observables, v)),
-        jax.jit(lambda v: one_by_one(jax.jacrev(log_observables), v)),
-        jax.jit(lambda v: one_by_one(jax.jacfwd(log_observables), v)),
+        top_level_jit(lambda v: jax.lax.map(log_observables, v, batch_size=32)),
+        rows(pull, len(NAMES)),
+        lambda vectors: push_rows(vectors).transpose(0, 2, 1),
     )
 
 
@@ -72,7 +94,7 @@ def test_forward_reverse_and_finite_differences_agree():
     """
     log_vectors = np.log(prior_vectors(64, seed=1))
     _, reverse, forward = compiled()
-    reverse, forward = np.asarray(reverse(log_vectors)), np.asarray(forward(log_vectors))
+    reverse, forward = reverse(log_vectors), forward(log_vectors)
     assert np.all(np.isfinite(reverse))
     np.testing.assert_allclose(forward, reverse, rtol=1e-7, atol=1e-7)
     coarse, fine = finite_differences(log_vectors, 2e-4), finite_differences(log_vectors, 1e-4)
@@ -122,7 +144,7 @@ def test_value_and_gradient_are_finite_at_every_threshold():
     labels, vectors = zip(*threshold_points(), strict=True)
     value, reverse, _ = compiled()
     log_vectors = np.log(np.array(vectors))
-    values, gradients = np.asarray(value(log_vectors)), np.asarray(reverse(log_vectors))
+    values, gradients = np.asarray(value(log_vectors)), reverse(log_vectors)
     bad = [
         (label, name)
         for i, label in enumerate(labels)
@@ -133,8 +155,12 @@ def test_value_and_gradient_are_finite_at_every_threshold():
 
 
 def test_the_likelihood_is_continuous_across_thresholds():
-    """A step of 1e-12 in a mass moves ln L by less than 1e-3 of itself."""
-    value = jax.jit(
+    """A step of 1e-12 in a mass moves ln L by less than 1e-4 (1 + |ln L|).
+
+    H1 -> XX* opens like a velocity, so with the narrow visible width below threshold a step of
+    1e-12 moves what depends on the width by 1e-6 times a large ratio of widths: 1e-2 there.
+    """
+    value = top_level_jit(
         lambda v: jax.lax.map(lambda x: LIKELIHOOD(Parameters.from_vector(x)), v, batch_size=32)
     )
     labels, vectors = zip(*threshold_points(), strict=True)
@@ -142,7 +168,8 @@ def test_the_likelihood_is_continuous_across_thresholds():
     below, at, above = loglike[:, 1], loglike[:, 2], loglike[:, 3]
     scale = 1.0 + np.abs(at)
     for i, label in enumerate(labels[2::5]):
-        assert abs(below[i] - above[i]) < 1e-3 * scale[i], label
+        limit = 1e-2 if label.startswith("m_h1 = 2 m_x") else 1e-4
+        assert abs(below[i] - above[i]) < limit * scale[i], label
 
 
 @pytest.mark.parametrize("preset", ["talk2024", "current"])
@@ -153,7 +180,7 @@ def test_no_nan_in_value_or_gradient_over_the_prior(preset):
     def value_and_grad(vector):
         return jax.value_and_grad(lambda v: likelihood(Parameters.from_vector(v)))(vector)
 
-    run = jax.jit(lambda v: jax.lax.map(value_and_grad, v, batch_size=32))
+    run = top_level_jit(lambda v: jax.lax.map(value_and_grad, v, batch_size=32))
     vectors = prior_vectors(50_000, seed=20)
     for chunk in np.split(vectors, 10):
         value, gradient = (np.asarray(a) for a in run(chunk))

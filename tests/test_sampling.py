@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lmltdm_jax.inference import nuts, smc
-from lmltdm_jax.inference.jumps import propose, sweep
+from lmltdm_jax.inference.jumps import Archive, difference, sweep
 from lmltdm_jax.inference.target import Target, evaluate
 
 WIDE, COVARIANCE = 20.0, np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 0.04]])
@@ -84,16 +84,64 @@ def test_a_point_of_likelihood_zero_is_dropped_not_propagated():
     assert 0.0 < beta <= 1.0
 
 
-def test_jumps_are_symmetric_and_cross_between_modes(stages):
-    archive = stages[0].points.y
-    rng = np.random.default_rng(5)
-    steps = propose(rng, np.zeros((20000, 3)), archive)
+def test_differences_are_symmetric():
+    archive = Archive.of(np.random.default_rng(2).standard_normal((300, 3)) ** 3)
+    steps = difference(np.random.default_rng(5), np.zeros((20000, 3)), archive)
     error = steps.std(axis=0) / np.sqrt(len(steps))
     assert np.all(np.abs(steps.mean(axis=0)) < 4 * error)
-    points = stages[0].points[np.flatnonzero(archive[:, 0] < 0)]
-    for _ in range(100):
+
+
+def test_kernel_density_is_that_of_its_draws():
+    """Integrates to one, and cells hold the share of draws that it says."""
+    rng = np.random.default_rng(3)
+    archive = Archive.of(np.concatenate([rng.normal(0, 1, 200), rng.normal(8, 0.1, 100)])[:, None])
+    edges = np.linspace(-60, 60, 240_001)
+    centres = 0.5 * (edges[1:] + edges[:-1])[:, None]
+    density = np.exp(archive.log_density(centres)) / archive.scale
+    cumulative = np.cumsum(density) * (edges[1] - edges[0])
+    assert cumulative[-1] == pytest.approx(1.0, abs=1e-5)
+    draws = archive.draw(rng, 40_000)[:, 0]
+    for quantile in (0.1, 0.3, 0.6, 0.7, 0.9):
+        place = centres[np.searchsorted(cumulative, quantile), 0]
+        error = np.sqrt(quantile * (1 - quantile) / len(draws))
+        assert np.mean(draws < place) == pytest.approx(quantile, abs=4 * error)
+
+
+def test_members_that_occur_twice_count_once():
+    points = np.random.default_rng(4).standard_normal((50, 2))
+    once, twice = Archive.of(points), Archive.of(np.repeat(points, 3, axis=0))
+    np.testing.assert_array_equal(once.points, twice.points)
+
+
+def test_jumps_leave_the_posterior_alone_whatever_the_archive(stages):
+    """From exact draws, with an archive that is shifted, too narrow and has another share."""
+    rng = np.random.default_rng(6)
+    n = 4000
+    centre = DISTANCE * np.where(rng.uniform(size=n) < SHARE, 1.0, -1.0)
+    y = rng.multivariate_normal(np.zeros(3), COVARIANCE, size=n)
+    y[:, 0] += centre
+    points = evaluate(TARGET, y)
+    wrong = rng.standard_normal((100, 3)) * [0.8, 0.5, 0.3]
+    wrong[:, 0] += np.where(rng.uniform(size=100) < 0.2, 6.4, -5.6)
+    archive, moved = Archive.of(wrong), 0.0
+    for _ in range(40):
+        points, accepted = sweep(rng, TARGET, points, archive)
+        moved += accepted.mean()
+    assert moved > 2.0
+    y = points.y
+    assert np.mean(y[:, 0] > 0) == pytest.approx(SHARE, abs=4 * np.sqrt(0.21 / n))
+    inside = y - DISTANCE * np.sign(y[:, :1]) * [1.0, 0.0, 0.0]
+    np.testing.assert_allclose(inside.mean(axis=0), 0.0, atol=4 / np.sqrt(n))
+    np.testing.assert_allclose(np.cov(inside.T), COVARIANCE, atol=4 * np.sqrt(2 / n))
+
+
+def test_jumps_cross_between_modes(stages):
+    y = stages[0].points.y
+    archive, rng = Archive.of(y), np.random.default_rng(5)
+    points = stages[0].points[np.flatnonzero(y[:, 0] < 0)]
+    for _ in range(50):
         points, _ = sweep(rng, TARGET, points, archive)
-    # 100 sweeps move the share of the other mode from 0 to its own.
+    # From share 0 to its own.
     assert np.mean(points.y[:, 0] > 0) == pytest.approx(SHARE, abs=4 * 0.05)
 
 
@@ -101,12 +149,12 @@ def test_jumps_are_symmetric_and_cross_between_modes(stages):
 def sampled(stages):
     settings = nuts.NutsSettings(16, 10, 60, 4, 10, 6)
     sampler = nuts.Sampler(TARGET, settings)
-    archive = stages[0].points
-    state, points = sampler.first_state(archive, 0)
+    archive = Archive.of(stages[0].points.y)
+    state, points = sampler.first_state(stages[0].points, 0)
     rng = np.random.default_rng(1)
     blocks = []
     for i in range(settings.warmup_blocks + settings.blocks):
-        state, points, block = sampler.advance(state, points, archive.y, rng)
+        state, points, block = sampler.advance(state, points, archive, rng)
         if i >= settings.warmup_blocks:
             blocks.append(block)
     return state, blocks

@@ -16,6 +16,7 @@ from lmltdm_jax.inputs import StandardModel, input_table
 from lmltdm_jax.likelihoods.base import Context, Term, log_normal_factor
 from lmltdm_jax.likelihoods.presets import load_preset
 from lmltdm_jax.model import build_point
+from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.observables.compute import Observables, ObservableSettings, compute_observables
 from lmltdm_jax.parameters import PARAMETER_TABLE, Parameters, in_domain
 from lmltdm_jax.widths import build_widths
@@ -153,12 +154,12 @@ class Likelihood(eqx.Module):
             raise InputError(f"unknown term '{name}' in '{self.name}'; known: {', '.join(known)}")
 
 
-@eqx.filter_jit
+@top_level_jit
 def _evaluate_jit(likelihood, params, nuisances):
     return likelihood.evaluate(params, nuisances)
 
 
-@eqx.filter_jit
+@top_level_jit
 def _gradient_norms(likelihood, params, nuisances):
     """Norm of d(ln L_term)/d(ln parameter) (d/d parameter where the scale is linear)."""
     vector = params.to_vector()
