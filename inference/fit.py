@@ -48,7 +48,7 @@ QUICK = FitSettings(
     particles=512,
     moves=16,
     nuts=NutsSettings(
-        chains=32, warmup_blocks=3, blocks=8, transitions=3, sweeps=100, max_tree_depth=4
+        chains=32, warmup_blocks=4, blocks=8, transitions=4, sweeps=80, max_tree_depth=4
     ),
 )
 
