@@ -191,12 +191,11 @@ class Coordinates(eqx.Module):
         """x -> y of one point."""
         return self._sheared(self.prior.unconstrained_from_box(x), -1.0)
 
-    def log_prior(self, y: jax.Array) -> jax.Array:
-        """Normalised ln prior density with respect to y: the shear has Jacobian one."""
-        return self.prior.log_density(self._sheared(y, 1.0))
-
     def physical(self, y: jax.Array) -> tuple[Parameters, dict[str, jax.Array], jax.Array]:
-        """y of one point -> parameters, nuisances and :meth:`log_prior`."""
+        """y of one point -> parameters, nuisances and the normalised ln prior density in y.
+
+        The shear has Jacobian one: the density is that of the unsheared coordinates.
+        """
         t = self._sheared(y, 1.0)
         params, nuisances = self.prior.physical(self.prior.box_from_unconstrained(t))
         return params, nuisances, self.prior.log_density(t)

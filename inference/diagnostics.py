@@ -124,13 +124,15 @@ def write(fit: Fit, folder: Path) -> dict[str, Any]:
         InputError: they cannot be written.
     """
     summary = summarize(fit)
+    # HDF5 refuses to overwrite a file that is open, as in the notebook beside a second fit.
+    hidden = folder / f".posterior.{os.getpid()}.nc"
     try:
-        # HDF5 refuses to overwrite a file that is open, as in the notebook beside a second fit.
-        hidden = folder / f".posterior.{os.getpid()}.nc"
         to_arviz(fit).to_netcdf(str(hidden))
         os.replace(hidden, folder / "posterior.nc")
         text = json.dumps(summary, indent=2)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    finally:
+        hidden.unlink(missing_ok=True)
     return summary

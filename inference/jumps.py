@@ -43,7 +43,8 @@ class Archive:
     factors: np.ndarray
     """(m, d, d): Cholesky factors of the kernels' scale matrices"""
     forms: np.ndarray
-    """(features, m): squared kernel distance of y is ``_features(y) @ forms``"""
+    """(features, m): their product with (pairs of coordinates, coordinates, 1) of a standardised
+    point is its squared distance from each kernel"""
     log_norms: np.ndarray
     centre: np.ndarray
     scale: np.ndarray

@@ -157,25 +157,56 @@ def test_value_and_gradient_are_finite_at_every_threshold():
     assert not bad
 
 
-OPENS_FROM_NOTHING = ("m_zp = 2 m_mu", "m_h1 = 2 m_x", "m_h1 = 2 m_zp", "m_h1 = 2 m_e")
+OPENS_FROM_NOTHING = ("m_h1 = 2 m_x", "m_h1 = 2 m_zp", "m_h1 = 2 m_e")
+"""Thresholds of channels that at once outdo all others of a narrow H1, see the test of widths."""
+PLACES = [label.rpartition(" (")[0] for label, _ in threshold_points()][2::5]
+POLE_ON_THRESHOLD = pytest.mark.xfail(
+    reason="known defect: with the pole on the threshold of a channel, <sigma v> steps by 8e-4",
+    strict=True,
+)
 
 
-def test_the_likelihood_is_continuous_across_thresholds():
-    """A step of 1e-12 in a mass moves ln L by less than 1e-4 (1 + |ln L|).
+@functools.cache
+def across_thresholds():
+    """{place: (ln L, gamma_h1)} at the five shifts of :func:`threshold_points`."""
 
-    Left out: where a channel much wider than all others opens like a velocity. A step of 1e-12 is
-    a velocity of 1e-6 there, and the branching fractions do change by of order one.
+    def both(vector):
+        evaluation = LIKELIHOOD.evaluate(Parameters.from_vector(vector))
+        return evaluation.loglike, evaluation.observables.gamma_h1
+
+    run = top_level_jit(lambda v: jax.lax.map(both, v, batch_size=32))
+    vectors = np.array([vector for _, vector in threshold_points()])
+    rows = [np.asarray(column).reshape(-1, 5) for column in run(vectors)]
+    return dict(zip(PLACES, zip(*rows, strict=True), strict=True))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(place, marks=POLE_ON_THRESHOLD if place == "m_zp = 2 m_mu" else ())
+        for place in PLACES
+        if place not in OPENS_FROM_NOTHING
+    ],
+)
+def test_the_likelihood_is_continuous_across_thresholds(place):
+    """A step of 1e-12 in a mass moves ln L by less than 1e-4 (1 + |ln L|)."""
+    loglike, _ = across_thresholds()[place]
+    assert abs(loglike[1] - loglike[3]) < 1e-4 * (1.0 + abs(loglike[2]))
+
+
+@pytest.mark.parametrize(
+    ("place", "power"), list(zip(OPENS_FROM_NOTHING, (0.5, 0.5, 1.5), strict=True))
+)
+def test_where_a_channel_opens_from_nothing_the_width_is_continuous(place, power):
+    """It grows like the velocity (scalars, Z') or its cube (fermions), from what is there below.
+
+    Branching fractions, and with them ln L, do step there: at a distance of 1e-12 the velocity is
+    1e-6 already, more than what the narrow H1 has otherwise.
     """
-    value = top_level_jit(
-        lambda v: jax.lax.map(lambda x: LIKELIHOOD(Parameters.from_vector(x)), v, batch_size=32)
-    )
-    labels, vectors = zip(*threshold_points(), strict=True)
-    loglike = np.asarray(value(np.array(vectors))).reshape(-1, 5)
-    below, at, above = loglike[:, 1], loglike[:, 2], loglike[:, 3]
-    scale = 1.0 + np.abs(at)
-    for i, label in enumerate(labels[2::5]):
-        if not label.startswith(OPENS_FROM_NOTHING):
-            assert abs(below[i] - above[i]) < 1e-4 * scale[i], label
+    _, width = across_thresholds()[place]
+    assert width[2] == pytest.approx(width[1], rel=1e-9)
+    near, far = width[3:] - width[2]
+    assert np.log(far / near) / np.log(1e6) == pytest.approx(power, abs=1e-3)
 
 
 @pytest.mark.parametrize("preset", ["talk2024", "current"])

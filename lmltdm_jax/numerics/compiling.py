@@ -1,8 +1,8 @@
 """Compilation of the package's own programs: where there is a choice, the compiler that is fast.
 
-XLA's newer emitters for fused loops on a CPU take twice as long over these graphs (60 s against
-30 s for the gradient of the likelihood) and the result is no faster. JAX 0.10 can still go without;
-later versions cannot, and know no such option.
+XLA's newer emitters for fused loops on a CPU take up to twice as long over these graphs (68 s
+against 30 s for the gradient of the posterior, on a busy machine) and the result is no faster. JAX
+0.10 can still go without; 0.12 cannot, and knows no such option.
 """
 
 from __future__ import annotations
