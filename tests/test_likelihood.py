@@ -48,13 +48,14 @@ POINTS = np.stack(
 def reverse(numbers):
     """{name: (points, parameters)}, gradients by reverse mode at POINTS.
 
-    One number after the other, not side by side: the derivative is compiled once.
+    One number after the other, not side by side: the derivative is compiled once. Names and leaves
+    both come in the order of a pytree, which sorts the keys of a dict.
     """
     names = list(jax.eval_shape(numbers, POINTS[0]))
 
     def pull(pair):
         vector, cotangent = pair
-        stacked = jax.vjp(lambda v: jnp.stack(list(numbers(v).values())), vector)[1]
+        stacked = jax.vjp(lambda v: jnp.stack(jax.tree.leaves(numbers(v))), vector)[1]
         return stacked(cotangent)[0]
 
     n, size = len(POINTS), len(names)
