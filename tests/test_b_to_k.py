@@ -17,7 +17,7 @@ from scipy.integrate import quad
 from lmltdm_jax.constants import HBAR_GEV_S
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.model import build_point
-from lmltdm_jax.observables import b_to_k
+from lmltdm_jax.observables import line_quadrature
 from lmltdm_jax.observables.b_to_k import (
     br_bplus_kplus_np,
     dgamma_dq2,
@@ -265,8 +265,8 @@ def test_nodes_are_enough_over_the_prior(monkeypatch):
     vectors[::4, m_x] = 0.5 * vectors[::4, m_h1] * (1 + 1e-6)
     vectors[1::4, m_x] = 0.5 * vectors[1::4, m_h1] * (1 - 1e-6)
     shipped = evaluate("value", vectors)
-    monkeypatch.setattr(b_to_k, "_NODES_LOW", 144)
-    monkeypatch.setattr(b_to_k, "_NODES_HIGH", 120)
+    monkeypatch.setattr(line_quadrature, "_NODES_LOW", 144)
+    monkeypatch.setattr(line_quadrature, "_NODES_HIGH", 120)
     finer = np.asarray(jax.jit(lambda v: jax.lax.map(unified, v, batch_size=16))(vectors))
     np.testing.assert_allclose(shipped, finer, rtol=1e-5)
 
