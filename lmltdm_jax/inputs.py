@@ -57,6 +57,8 @@ class StandardModel(eqx.Module):
     tau_kplus: _Real
     tau_kl: _Real
     v_ts_v_tb: _Real
+    v_ts_v_td_re: _Real
+    v_ts_v_td_im: _Real
     v_tb_v_ts_nunu: _Real
     x_t: _Real
     kappa_sb: _Real

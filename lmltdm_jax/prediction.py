@@ -29,6 +29,11 @@ OBSERVABLE_COLUMNS = (
     "omega_h2",
     "sigmav_cmb_cm3_s",
     "p_ann_cm3_s_gev",
+    "br_bplus_kplus_np_zero_width",
+    "br_b0_kstar0_np",
+    "br_kplus_piplus_h1",
+    "br_kl_pi0_h1",
+    "kappa_sb",
 )
 """Output columns of ``predict``, in order; ``loglike`` and ``loglike_<term>`` follow."""
 

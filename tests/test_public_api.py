@@ -40,6 +40,11 @@ OBSERVABLES = [
     "omega_h2",
     "sigmav_cmb_cm3_s",
     "p_ann_cm3_s_gev",
+    "br_bplus_kplus_np_zero_width",
+    "br_b0_kstar0_np",
+    "br_kplus_piplus_h1",
+    "br_kl_pi0_h1",
+    "kappa_sb",
 ]
 TERMS = [
     "muon_g2",
@@ -49,6 +54,16 @@ TERMS = [
     "relic_density",
     "cmb_annihilation",
     "ccfr_trident",
+]
+CURRENT_TERMS = [
+    *TERMS,
+    "belle_kstar_nunu",
+    "babar_k_x",
+    "babar_kstar_x",
+    "na62_kpi_x",
+    "na62_pi0_invisible",
+    "e949_kpi_x",
+    "koto_kpi0_x",
 ]
 
 
@@ -65,9 +80,9 @@ def test_parameters_and_presets():
 
 
 def test_output_columns(talk2024, current):
-    expected = [*OBSERVABLES, "loglike", *(f"loglike_{term}" for term in TERMS)]
-    assert output_columns(talk2024) == expected
-    assert output_columns(current) == expected
+    for likelihood, names in ((talk2024, TERMS), (current, CURRENT_TERMS)):
+        expected = [*OBSERVABLES, "loglike", *(f"loglike_{term}" for term in names)]
+        assert output_columns(likelihood) == expected
 
 
 @pytest.mark.parametrize(

@@ -77,18 +77,25 @@ class GaussianTerm(Term):
         return -0.5 * self.pull(context) ** 2 - jnp.log(total / fixed)
 
 
-class UpperLimitTerm(Term):
-    """Half-Gaussian with its quoted quantile at the limit: ln L = -(prediction z/limit)^2/2.
+def limit_quantile(confidence_level: float) -> float:
+    """z of the one mapping from an upper limit to a likelihood: ln L = -(z rate/limit)^2/2.
 
-    z is the two-sided quantile (1.96 at 95 %), so that a flat prior on the positive prediction
-    puts ``confidence_level`` of the posterior below the limit. Smooth; no hard cut.
+    z is the two-sided quantile (1.645 at 90 %, 1.96 at 95 %): a flat prior on the positive rate
+    then puts ``confidence_level`` of the posterior below the limit. ``rate`` is what the number of
+    signal events is proportional to; a limit on a coupling g with rate ~ g^n enters as
+    (g/g_limit)^n. The half-Gaussian has its maximum at no signal: whether an experiment saw more or
+    less than it expected is not known from a limit alone. Smooth, no hard cut.
     """
+    return NormalDist().inv_cdf(0.5 * (1.0 + confidence_level))
+
+
+class UpperLimitTerm(Term):
+    """Half-Gaussian with its quoted quantile at the limit, see :func:`limit_quantile`."""
 
     def pull(self, context: Context) -> jax.Array:
         m = self.measurement
         assert m.limit is not None
-        z = NormalDist().inv_cdf(0.5 * (1.0 + m.confidence_level))
-        return self.prediction(context) * (z / m.limit)
+        return self.prediction(context) * (limit_quantile(m.confidence_level) / m.limit)
 
     def loglike(self, context: Context) -> jax.Array:
         return -0.5 * self.pull(context) ** 2

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from lmltdm_jax.errors import InputError
 from lmltdm_jax.likelihoods.base import Term
 from lmltdm_jax.likelihoods.belle2_br import Belle2NewPhysicsRate, Belle2TotalRate
+from lmltdm_jax.likelihoods.belle_kstar_nunu import BelleKstarNunu
 from lmltdm_jax.likelihoods.ccfr_trident import CcfrTrident
 from lmltdm_jax.likelihoods.cmb_annihilation import CmbAnnihilation
 from lmltdm_jax.likelihoods.higgs_invisible import HiggsInvisible
 from lmltdm_jax.likelihoods.measurement import Measurement, measurement_table
+from lmltdm_jax.likelihoods.meson_to_h1 import MesonToH1BestFit, MesonToH1Limit
 from lmltdm_jax.likelihoods.muon_g2 import MuonG2
 from lmltdm_jax.likelihoods.n_eff import NEff, combine_with_local_h0
 from lmltdm_jax.likelihoods.relic_density import RelicDensity
@@ -69,6 +71,16 @@ def _current() -> Preset:
             RelicDensity(load("relic_density", "planck18")),
             CmbAnnihilation(load("cmb_annihilation", "p_ann_planck18")),
             CcfrTrident(load("ccfr_trident", "ccfr_1991")),
+            BelleKstarNunu(
+                load("belle_kstar_nunu", "br_2017"),
+                standard_model=load("belle_kstar_nunu", "br_sm"),
+            ),
+            MesonToH1BestFit.load("babar_k_x"),
+            MesonToH1BestFit.load("babar_kstar_x"),
+            MesonToH1Limit.load("na62_kpi_x"),
+            MesonToH1Limit.load("na62_pi0_invisible"),
+            MesonToH1Limit.load("e949_kpi_x"),
+            MesonToH1Limit.load("koto_kpi0_x"),
         ),
     )
 

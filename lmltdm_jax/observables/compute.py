@@ -9,13 +9,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from lmltdm_jax.constants import HBAR_GEV_S
 from lmltdm_jax.model import Point
 from lmltdm_jax.numerics.fence import fence
-from lmltdm_jax.numerics.safe import safe_divide
-from lmltdm_jax.observables.b_to_k import br_bplus_kplus_np
+from lmltdm_jax.observables.b_to_k import (
+    br_bplus_kplus_np,
+    gamma_b_to_k_h1,
+    gamma_b_to_k_xx_zero_width,
+)
 from lmltdm_jax.observables.b_to_k_nunu import br_bplus_kplus_nunu_sm
+from lmltdm_jax.observables.b_to_kstar import br_b0_kstar0_np, gamma_b0_to_kstar0_h1
 from lmltdm_jax.observables.cmb_annihilation import RELATIVE_VELOCITY, cmb_annihilation
+from lmltdm_jax.observables.h1_escape import br_h1_invisible
 from lmltdm_jax.observables.higgs_invisible import br_h2_invisible, br_h2_invisible_talk
+from lmltdm_jax.observables.kaon_to_pion import br_kl_pi0_h1, br_kplus_piplus_h1
 from lmltdm_jax.observables.muon_g2 import delta_a_mu
 from lmltdm_jax.observables.n_eff import N_EFF_SM, delta_n_eff
 from lmltdm_jax.observables.relic_density import N_X, omega_h2
@@ -55,6 +62,15 @@ class Observables(eqx.Module):
     sigmav_cmb_cm3_s: jax.Array
     p_ann_cm3_s_gev: jax.Array
     trident_ratio_ccfr: jax.Array
+    br_bplus_kplus_h1: jax.Array
+    """H1 on its mass shell, whatever it decays to; so are the next three"""
+    br_b0_kstar0_h1: jax.Array
+    br_kplus_piplus_h1: jax.Array
+    br_kl_pi0_h1: jax.Array
+    br_bplus_kplus_np_zero_width: jax.Array
+    """As in the talk: H1 on shell x BR(H1 -> inv) below m_B - m_K, X X* without a width above"""
+    br_b0_kstar0_np: jax.Array
+    kappa_sb: jax.Array
 
 
 def compute_observables(point: Point, widths: Widths, settings: ObservableSettings) -> Observables:
@@ -71,7 +87,10 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
         higgs_invisible = br_h2_invisible_talk(widths)
     else:
         higgs_invisible = br_h2_invisible(point, widths)
-    h1_invisible = widths.h1.xx + widths.h1.zpzp * widths.zp.br_invisible**2
+    h1_invisible = br_h1_invisible(widths)
+    per_width = point.sm.tau_bplus / HBAR_GEV_S
+    bplus_kplus_h1 = per_width * gamma_b_to_k_h1(point)
+    three_body = per_width * gamma_b_to_k_xx_zero_width(point)
     return Observables(
         delta_a_mu=delta_a_mu(point),
         kinetic_mixing=jnp.real(point.kinetic_mixing),
@@ -83,9 +102,16 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
         br_h2_inv=higgs_invisible,
         gamma_h1=widths.h1.total,
         gamma_zp=widths.zp.total,
-        br_h1_inv=safe_divide(h1_invisible, widths.h1.total),
+        br_h1_inv=h1_invisible,
         omega_h2=omega_h2(point, widths, pair.sigma_v),
         sigmav_cmb_cm3_s=cmb.sigmav_cm3_s,
         p_ann_cm3_s_gev=cmb.p_ann_cm3_s_gev,
         trident_ratio_ccfr=trident_ratio_ccfr(point),
+        br_bplus_kplus_h1=bplus_kplus_h1,
+        br_b0_kstar0_h1=point.sm.tau_b0 / HBAR_GEV_S * gamma_b0_to_kstar0_h1(point),
+        br_kplus_piplus_h1=br_kplus_piplus_h1(point),
+        br_kl_pi0_h1=br_kl_pi0_h1(point),
+        br_bplus_kplus_np_zero_width=bplus_kplus_h1 * h1_invisible + three_body,
+        br_b0_kstar0_np=br_b0_kstar0_np(point, widths),
+        kappa_sb=jnp.asarray(point.sm.kappa_sb, float),
     )

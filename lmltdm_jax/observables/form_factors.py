@@ -1,4 +1,4 @@
-"""B -> K form factors of lattice QCD (HPQCD 2022)."""
+"""Form factors: B -> K of lattice QCD (HPQCD 2022), A_0 of B -> K*, K -> pi."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ import numpy as np
 
 
 @functools.cache
+def _table(name: str) -> dict:
+    path = resources.files("lmltdm_jax.data") / "form_factors" / f"{name}.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
 def hpqcd22() -> dict:
     """Table ``data/form_factors/hpqcd22.toml``: constants, 8 coefficients, covariance, citation."""
-    path = resources.files("lmltdm_jax.data") / "form_factors" / "hpqcd22.toml"
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return _table("hpqcd22")
 
 
 def central_coefficients() -> np.ndarray:
@@ -65,3 +69,29 @@ def f_tensor(q2: jax.Array, coefficients: jax.Array | None = None) -> jax.Array:
     """Tensor form factor f_T(q2) at mu = 4.8 GeV, as :func:`f_zero`."""
     a = central_coefficients() if coefficients is None else coefficients
     return _vector_series(q2, a[5], a[6], a[7])
+
+
+def a_zero(q2: jax.Array) -> jax.Array:
+    """B -> K* form factor A_0(q2), arXiv:1503.05534: sum a_n (z(q2) - z(0))^n/(1 - q2/m_pole^2).
+
+    ``q2`` in GeV^2, 0 to (m_B - m_K*)^2, any shape. Central values of ``bsz_a0.toml``, which are
+    10 % above another published set: no better than that.
+    """
+    table = _table("bsz_a0")
+    t_plus = (table["m_b_meson"] + table["m_kstar"]) ** 2
+    t_minus = (table["m_b_meson"] - table["m_kstar"]) ** 2
+    # sqrt(t_+ - t_0) with t_0 = t_+ (1 - sqrt(1 - t_-/t_+))
+    root_0 = np.sqrt(t_plus * np.sqrt(1.0 - t_minus / t_plus))
+
+    def z(root):
+        return (root - root_0) / (root + root_0)
+
+    dz = z(jnp.sqrt(t_plus - q2)) - z(np.sqrt(t_plus))
+    a0, a1, a2 = table["coefficients"]
+    return (a0 + dz * (a1 + dz * a2)) / (1.0 - q2 / table["m_pole"] ** 2)
+
+
+def kaon_pion_f_zero(q2: jax.Array) -> jax.Array:
+    """K -> pi scalar form factor f_+(0)/(1 - q2/m_pole^2), q2 in GeV^2, ``kaon_pion.toml``."""
+    table = _table("kaon_pion")
+    return table["f_plus_0"] / (1.0 - q2 / table["m_pole"] ** 2)
