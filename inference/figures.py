@@ -26,7 +26,7 @@ def write(fit: Fit, folder: Path) -> list[Path]:
     return paths
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -44,7 +44,7 @@ def corner(fit: Fit) -> Figure:
     d = prior.dimension
     span = np.stack([x.min(axis=0), x.max(axis=0)])
     span = span + 0.05 * (span[1] - span[0]) * np.array([[-1.0], [1.0]])
-    figure = _figure(1.55 * d + 0.6, 1.55 * d + 0.6)
+    figure = new_figure(1.55 * d + 0.6, 1.55 * d + 0.6)
     axes = figure.subplots(d, d, squeeze=False)
     for i in range(d):
         for j in range(d):
@@ -91,7 +91,7 @@ def _pair(ax, x: np.ndarray, y: np.ndarray, x_span: np.ndarray, y_span: np.ndarr
 def predictive(fit: Fit) -> Figure:
     """Pulls of every term over the posterior: how well each measurement is met."""
     terms = fit.target.likelihood.term_list
-    figure = _figure(7.5, 0.52 * len(terms) + 1.2)
+    figure = new_figure(7.5, 0.52 * len(terms) + 1.2)
     ax = figure.subplots()
     ax.axvspan(-2, 2, color="0.94")
     ax.axvspan(-1, 1, color="0.88")
@@ -113,7 +113,7 @@ def trace(fit: Fit) -> Figure:
     """Every chain against the draw number, one panel a parameter."""
     prior = fit.target.coordinates.prior
     x = _box(fit)
-    figure = _figure(8.5, 1.15 * prior.dimension + 0.6)
+    figure = new_figure(8.5, 1.15 * prior.dimension + 0.6)
     axes = figure.subplots(prior.dimension, 1, sharex=True, squeeze=False)[:, 0]
     colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, len(x)))
     for i, ax in enumerate(axes):

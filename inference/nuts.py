@@ -23,7 +23,7 @@ from lmltdm_jax.numerics.compiling import top_level_jit
 from .jumps import Archive, sweep
 from .target import Evaluated, Target, evaluate
 
-TARGET_ACCEPT = 0.8
+TARGET_ACCEPT = 0.9
 _FIRST_STEP_SIZE = 0.3
 
 

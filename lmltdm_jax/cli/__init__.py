@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from lmltdm_jax.cli.data import data
 from lmltdm_jax.cli.fit import fit
 from lmltdm_jax.cli.parameters import parameters
+from lmltdm_jax.cli.plot import plot
 from lmltdm_jax.cli.predict import predict
 from lmltdm_jax.errors import LmltdmError
 
@@ -46,6 +47,7 @@ app.command("predict")(predict)
 app.command("fit")(fit)
 app.command("parameters")(parameters)
 app.command("data")(data)
+app.add_typer(plot, name="plot")
 
 
 def _show_version(wanted: bool) -> None:

@@ -153,9 +153,9 @@ def smooth_modulus(alpha: jax.Array) -> jax.Array:
     return jnp.where(jnp.abs(alpha) < 1.0, polynomial, jnp.abs(alpha))
 
 
-def poisson_loglike(observed: np.ndarray, expected: jax.Array) -> jax.Array:
+def poisson_loglike(observed: jax.Array | np.ndarray, expected: jax.Array) -> jax.Array:
     """sum [d ln(n/d) - n + d]: Poisson ln L minus its saturated value; n floored at 1e-300."""
-    log_observed = np.log(np.where(observed > 0, observed, 1.0))
+    log_observed = safe_log(observed)
     terms = observed * (safe_log(expected) - log_observed) - (expected - observed)
     return jnp.sum(terms)
 

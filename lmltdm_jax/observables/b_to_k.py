@@ -10,6 +10,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from lmltdm_jax.constants import HBAR_GEV_S
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.model import Point
 from lmltdm_jax.numerics.safe import safe_sqrt
@@ -45,13 +46,18 @@ def gamma_b_to_k_h1(point: Point) -> jax.Array:
 
 
 def gamma_b_to_k_xx_zero_width(point: Point) -> jax.Array:
-    """Gamma(B+ -> K+ X X*) [GeV] without any width (the talk's three-body formula).
+    """Gamma(B+ -> K+ X X*) [GeV] without any width: :func:`spectrum_xx_zero_width` integrated."""
+    return jnp.sum(spectrum_xx_zero_width(point).br) * (HBAR_GEV_S / point.sm.tau_bplus)
 
-    int dq2 lambda^2 v_phi^2 kappa^2 s^2 [..]^2 (m1^2-m2^2)^2 beta_X sqrt(K) f_0^2
+
+def spectrum_xx_zero_width(point: Point) -> Spectrum:
+    """Spectrum of B+ -> K+ X X* without any width (the talk's three-body formula).
+
+    dGamma/dq2 = lambda^2 v_phi^2 kappa^2 s^2 [..]^2 (m1^2-m2^2)^2 beta_X sqrt(K) f_0^2
     / {1024 pi^3 m_B^3 (q2-m1^2)^2 (q2-m2^2)^2}. It has meaning for m_h1 > m_B - m_K only, where the
     pole is outside phase space; for smaller m_h1 the integral diverges or misses the on-shell H1
     and 0 is returned (use :func:`gamma_b_to_k_h1`). cos(theta) = 1. The width matters for large
-    lambda_phix: :func:`br_bplus_kplus_np` includes it.
+    lambda_phix: :func:`spectrum_bplus_kplus_np` includes it.
     """
     p, sm = point.params, point.sm
     decay = bplus_to_kplus(sm)
@@ -72,8 +78,8 @@ def gamma_b_to_k_xx_zero_width(point: Point) -> jax.Array:
     coupling = (p.lambda_phix * point.v_phi) ** 2 / (16.0 * math.pi**2)
     mixing = point.sin_theta**2 * (pole - sm.m_h2**2) ** 2
     propagators = 1.0 / (d.pole * (d.q2 - sm.m_h2**2)) ** 2
-    integrand = coupling * mixing * propagators * beta_x * unit_mixing_rate(decay, d)
-    return jnp.where(valid, jnp.sum(weight * integrand), 0.0)
+    gamma = weight * coupling * mixing * propagators * beta_x * unit_mixing_rate(decay, d)
+    return Spectrum(d.q2, jnp.where(valid, gamma, 0.0) * (sm.tau_bplus / HBAR_GEV_S))
 
 
 def _with_mass(point: Point, m_h1: jax.Array) -> Point:
