@@ -160,10 +160,6 @@ def test_value_and_gradient_are_finite_at_every_threshold():
 OPENS_FROM_NOTHING = ("m_h1 = 2 m_x", "m_h1 = 2 m_zp", "m_h1 = 2 m_e")
 """Thresholds of channels that at once outdo all others of a narrow H1, see the test of widths."""
 PLACES = [label.rpartition(" (")[0] for label, _ in threshold_points()][2::5]
-POLE_ON_THRESHOLD = pytest.mark.xfail(
-    reason="known defect: with the pole on the threshold of a channel, <sigma v> steps by 8e-4",
-    strict=True,
-)
 
 
 @functools.cache
@@ -180,14 +176,7 @@ def across_thresholds():
     return dict(zip(PLACES, zip(*rows, strict=True), strict=True))
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        pytest.param(place, marks=POLE_ON_THRESHOLD if place == "m_zp = 2 m_mu" else ())
-        for place in PLACES
-        if place not in OPENS_FROM_NOTHING
-    ],
-)
+@pytest.mark.parametrize("place", [place for place in PLACES if place not in OPENS_FROM_NOTHING])
 def test_the_likelihood_is_continuous_across_thresholds(place):
     """A step of 1e-12 in a mass moves ln L by less than 1e-4 (1 + |ln L|)."""
     loglike, _ = across_thresholds()[place]

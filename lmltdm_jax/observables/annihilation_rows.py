@@ -58,8 +58,8 @@ class Rows(NamedTuple):
         return list(selected.T.reshape(len(of_poles), *self.slots.shape[:2]))
 
     def of_poles(self, in_slots: jax.Array) -> jax.Array:
-        """Sum over all slots (rows, 2) that hold a pole, (3,)."""
-        return self.slots.reshape(-1, 3).T @ in_slots.reshape(-1)
+        """(n, rows, 2) over slots to (n, 3): the sum over all slots that hold a pole."""
+        return in_slots.reshape(in_slots.shape[0], -1) @ self.slots.reshape(-1, 3)
 
 
 def annihilation_rows(point: Point, widths: Widths, hadrons: Hadrons = "dispersive") -> Rows:

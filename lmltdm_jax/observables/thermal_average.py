@@ -15,10 +15,12 @@ SIAM Review 56 (2014) 385, sect. 5):
 
     integral = h sum_j F(t_j) - 2 Re[2 pi i Res_F(t_p) q/(1 - q)],   q = exp[2 pi i (t_p - t_0)/h].
 
-Any width is exact in this way. For Gamma/m below ``WIDTH_FLOOR`` times m^2 - 4 m_x^2
-the sum and the correction would cancel in many digits, so there the width w = m Gamma is widened to
-w_e = sqrt(w^2 + floor^2) and the lost area, pi (1/w - 1/w_e) times the residue, is added as a delta
-function: 1/(y^2 + w^2) = 1/(y^2 + w_e^2) + pi (1/w - 1/w_e) delta(y) + O(floor).
+Any width is exact in this way. Where w = m Gamma is below ``WIDTH_FLOOR`` times d = m^2 minus the
+squared threshold of the channel, the sum and the correction would cancel in many digits, so there
+w is widened to w_e = sqrt(w^2 + (floor d)^2) and the lost area, pi (1/w - 1/w_e) times the residue,
+is added as a delta function: 1/(y^2 + w^2) = 1/(y^2 + w_e^2) + pi (1/w - 1/w_e) delta(y) plus
+O(floor). That needs a rate that is smooth over w_e, so d is counted from the channel's own
+threshold: a pole on it, d < w, is not widened at all, however far it is above 4 m_x^2.
 """
 
 from __future__ import annotations
@@ -34,12 +36,13 @@ import numpy as np
 from scipy import special
 
 from lmltdm_jax.model import Point
+from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.observables.annihilation import Energy, Hadrons, Terms, rates
-from lmltdm_jax.observables.annihilation_rows import annihilation_rows
+from lmltdm_jax.observables.annihilation_rows import Rows, annihilation_rows
 from lmltdm_jax.widths import Widths
 
 WIDTH_FLOOR = 1e-5
-"""Smallest resolved m Gamma/(m^2 - 4 m_x^2); see the module text."""
+"""Smallest resolved m Gamma/(m^2 - threshold^2); see the module text."""
 
 LN_SIGMA_V_FLOOR = math.log(1e-100)
 """ln <sigma v> [GeV^-2] where nothing annihilates (all couplings zero)."""
@@ -49,6 +52,7 @@ _T_FIRST, _N_NODES = -20.75, 49
 _X_CENTRE, _X_SCALE = 25.0, 0.7
 _LN_X_END = math.log(1e6)
 _N_SERIES = 5
+_N_TAYLOR = 3
 _STENCIL, _STENCIL_STEP = np.arange(-3.0, 4.0), 0.1
 _BELOW = np.exp(-_STEP * np.arange(1.0, 41.0))
 """Nodes below the first one, relative to it: down to u - u_c = 2e-18."""
@@ -68,6 +72,8 @@ class _Tables(NamedTuple):
     """(n_x, n_nodes): h exp(-x_i delta_j)"""
     powers: np.ndarray
     """(n_x, n_series): c_k x_i^(-k - 1/2)"""
+    derivatives: np.ndarray
+    """(n_x, n_taylor * powers): of K, n-th one exp[-x_i (u - 2)] sum_k d_ink u^(-k - 1/2)"""
     prefactor: np.ndarray
     """(n_x,): x/(4 [exp(x) K_2(x)]^2)"""
 
@@ -81,17 +87,33 @@ def _tables(n_x: int) -> _Tables:
         lambda r: special.k1e(1.0 / r) / np.sqrt(r), _N_SERIES - 1, domain=[1e-9, 0.25]
     )
     c = fit.convert(kind=np.polynomial.Polynomial).coef
+    powers = c * x[:, None] ** (-np.arange(_N_SERIES) - 0.5)
     return _Tables(
         x,
         delta,
         _STEP * np.exp(-np.outer(x, delta)),
-        c * x[:, None] ** (-np.arange(_N_SERIES) - 0.5),
+        powers,
+        _derivatives(x, powers),
         x / (4.0 * special.kve(2, x) ** 2),
     )
 
 
+def _derivatives(x: np.ndarray, powers: np.ndarray) -> np.ndarray:
+    """d/du of exp(-x u) u^(-k-1/2) is -x of itself and -(k + 1/2) of the next power."""
+    found = [np.pad(powers, ((0, 0), (0, _N_TAYLOR - 1)))]
+    k = np.arange(found[0].shape[1])
+    for _ in range(_N_TAYLOR - 1):
+        of_previous = np.roll((k + 0.5) * found[-1], 1, axis=1)
+        found.append(-x[:, None] * found[-1] - of_previous)
+    return np.concatenate(found, axis=1)
+
+
 class _Poles(NamedTuple):
-    """Breit-Wigner poles: m [GeV], m Gamma true and widened [GeV^2]; over poles or slots."""
+    """Breit-Wigner poles in the slots of the rows, (rows, 2).
+
+    m [GeV], m Gamma true and widened [GeV^2]. The same particle is widened less in a row whose
+    threshold is nearer, by at most ``WIDTH_FLOOR`` (m^2 - 4 m_x^2).
+    """
 
     mass: jax.Array
     width: jax.Array
@@ -101,11 +123,12 @@ class _Poles(NamedTuple):
     u_imag: jax.Array
 
 
-def _poles(mass: jax.Array, width: jax.Array, m_x: jax.Array) -> _Poles:
+def _poles(mass: jax.Array, width: jax.Array, m_x: jax.Array, distance: jax.Array) -> _Poles:
+    """``distance`` = m^2 - threshold^2 [GeV^2], ``width`` = Gamma [GeV]; any common shape."""
     width = mass * width
-    distance = jnp.maximum((mass - 2.0 * m_x) * (mass + 2.0 * m_x), 0.0)
     # The last term keeps a particle without any decay (all couplings zero) finite.
-    wide = jnp.sqrt(width**2 + (WIDTH_FLOOR * distance) ** 2 + (1e-30 * m_x**2) ** 2)
+    floor = WIDTH_FLOOR * jnp.maximum(distance, 0.0)
+    wide = jnp.sqrt(width**2 + floor**2 + (1e-30 * m_x**2) ** 2)
     modulus = jnp.sqrt(mass**4 + wide**2)
     u_real = jnp.sqrt(0.5 * (modulus + mass**2)) / m_x
     return _Poles(mass, width, wide, u_real, 0.5 * wide / (m_x**2 * u_real))
@@ -144,12 +167,13 @@ def annihilation(
     table = _tables(n_x)
     m_x, delta = jnp.asarray(point.params.m_x, float), table.delta
     rows = annihilation_rows(point, widths, hadrons)
-    poles = _poles(rows.pole_mass, rows.pole_width, m_x)
-    slots = _Poles(*rows.in_slots(poles))
     final = (rows.mass_a + rows.mass_b)[:, None]
     threshold = jnp.maximum(final, 2.0 * m_x)
     u_c = jnp.maximum(final / m_x, 2.0)
-    distance = (slots.mass - threshold) * (slots.mass + threshold)
+    pole_mass, pole_width = rows.in_slots((rows.pole_mass, rows.pole_width))
+    distance = (pole_mass - threshold) * (pole_mass + threshold)
+    # Fenced, so that the roots are not taken again at every node.
+    distance, slots = fence((distance, _poles(pole_mass, pole_width, m_x, distance)))
     correction = _pole_correction(rows.alpha, slots, m_x, u_c, distance)
 
     # sqrt(s)/m_x - 2 at P^2 = (m_x velocity/2)^2: one more node, of rows open at threshold.
@@ -171,9 +195,8 @@ def annihilation(
     below = _below_grid(rows.alpha, slots.wide, m_x, u_c, distance, smooth, delta[0])
     values = values.at[:, 0].add(below)
 
-    weights = [rows.of_poles(w) for w in correction.weights(at_poles)]
     total = _smooth_part(table, u_c, values)
-    total = total + _pole_part(table, poles.u_real, poles.u_imag, *weights)
+    total = total + _pole_part(table, rows, slots, m_x, *correction.weights(at_poles))
     average = jnp.asarray(table.prefactor) * total / m_x**3
     floor = math.exp(LN_SIGMA_V_FLOOR)
     y = (m_x * velocity) ** 2
@@ -319,18 +342,37 @@ def _smooth_part(table: _Tables, u_c: jax.Array, values: jax.Array) -> jax.Array
 
 
 def _pole_part(
-    table: _Tables, u_real: jax.Array, u_imag: jax.Array, real: jax.Array, imag: jax.Array
+    table: _Tables,
+    rows: Rows,
+    slots: _Poles,
+    m_x: jax.Array,
+    real: jax.Array,
+    imag: jax.Array,
 ) -> jax.Array:
-    """Sum over poles of Re[weight K(u_p)], K = exp[-x (u - 2)] sum_k c_k (x u)^(-k-1/2); (n_x,).
+    """Sum over slots of Re[weight K(u_p)], K = exp[-x (u - 2)] sum_k c_k (x u)^(-k-1/2); (n_x,).
 
-    Arguments (poles,): u_p and weight.
+    ``real``, ``imag``: the weight (rows, 2). Each particle has K and its derivatives at its widest
+    u_0 only: a Taylor series leads to u_p in each row, x |u_p - u_0| being below 1e-5 x (u - 2).
     """
-    power = np.arange(_N_SERIES)[:, None] + 0.5
-    modulus = jnp.exp(-0.5 * power * jnp.log(u_real**2 + u_imag**2))
-    phase = power * jnp.arctan2(u_imag, u_real)
-    cos, sin = modulus * jnp.cos(phase), modulus * jnp.sin(phase)
-    even, odd = table.powers @ (real * cos + imag * sin), table.powers @ (imag * cos - real * sin)
+    own = rows.pole_mass, rows.pole_width
+    reference = _poles(*own, m_x, (own[0] - 2.0 * m_x) * (own[0] + 2.0 * m_x))
+    wide, u_real, u_imag = rows.in_slots((reference.wide, reference.u_real, reference.u_imag))
+    # u_p - u_0 = i (w - w_0)/(m_x^2 (u_p + u_0)), without the difference of nearly equal u.
+    sum_real, sum_imag = slots.u_real + u_real, slots.u_imag + u_imag
+    scale = (slots.wide - wide) / (m_x**2 * (sum_real**2 + sum_imag**2))
+    shift = scale * sum_imag, scale * sum_real
+    moments = [(real, imag)]
+    for n in range(1, _N_TAYLOR):
+        moments.append(_product(moments[-1], (shift[0] / n, shift[1] / n)))
+    moments = [rows.of_poles(jnp.stack(part))[:, None] for part in zip(*moments, strict=True)]
+    power = (np.arange(_N_SERIES + _N_TAYLOR - 1) + 0.5)[:, None]
+    modulus = jnp.exp(-0.5 * power * jnp.log(reference.u_real**2 + reference.u_imag**2))
+    phase = -power * jnp.arctan2(reference.u_imag, reference.u_real)
+    series = _product(
+        (moments[0], moments[1]), (modulus * jnp.cos(phase), modulus * jnp.sin(phase))
+    )
+    even, odd = (table.derivatives @ part.reshape(-1, part.shape[-1]) for part in series)
     x = table.x[:, None]
-    angle = x * u_imag
-    damped = jnp.exp(-x * jnp.maximum(u_real - 2.0, 0.0))
+    angle = x * reference.u_imag
+    damped = jnp.exp(-x * jnp.maximum(reference.u_real - 2.0, 0.0))
     return jnp.sum(damped * (even * jnp.cos(angle) + odd * jnp.sin(angle)), axis=1)
