@@ -47,6 +47,10 @@ class Likelihood(eqx.Module):
     settings: ObservableSettings = eqx.field(static=True)
     nuisance_errors: tuple[tuple[str, float], ...] = eqx.field(static=True, default=())
 
+    def __hash__(self) -> int:
+        # So that jax.jit(likelihood) works although terms hold arrays, which have no hash.
+        return id(self)
+
     @classmethod
     def from_preset(cls, name: str) -> Likelihood:
         """Likelihood of a named preset; raises InputError for an unknown name."""
