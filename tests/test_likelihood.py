@@ -85,7 +85,7 @@ def test_each_term_depends_on_a_parameter_it_should(reverse, likelihood):
     """A term with no gradient anywhere is a term that is not connected."""
     expected = {
         "term:muon_g2": "g_x",
-        "term:belle2_br": "sin_theta",
+        "term:belle2_shape" if likelihood.name == "current" else "term:belle2_br": "sin_theta",
         "term:higgs_invisible": "sin_theta",
         "term:n_eff": "m_zp",
         "term:relic_density": "lambda_phix",

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from lmltdm_jax.errors import InputError
 from lmltdm_jax.likelihoods.base import Term
-from lmltdm_jax.likelihoods.belle2_br import Belle2NewPhysicsRate, Belle2TotalRate
+from lmltdm_jax.likelihoods.belle2_br import Belle2NewPhysicsRate
+from lmltdm_jax.likelihoods.belle2_shape import Belle2Shape
 from lmltdm_jax.likelihoods.belle_kstar_nunu import BelleKstarNunu
 from lmltdm_jax.likelihoods.ccfr_trident import CcfrTrident
 from lmltdm_jax.likelihoods.cmb_annihilation import CmbAnnihilation
@@ -65,7 +66,7 @@ def _current() -> Preset:
         nuisances=("kappa_sb",),
         terms=(
             MuonG2(load("muon_g2", "delta_a_mu_2025_wp2025")),
-            Belle2TotalRate(load("belle2_bknunu", "br_total_2024")),
+            Belle2Shape.load(),
             HiggsInvisible(load("higgs_invisible", "br_inv_atlas_2023")),
             NEff(load("n_eff", "act_dr6")),
             RelicDensity(load("relic_density", "planck18")),
