@@ -25,7 +25,7 @@ from lmltdm_jax.observables.compute import ObservableSettings
 class Preset:
     """What a named analysis uses.
 
-    ``nuisances`` names the SM inputs that float log-normally within the error of their file.
+    ``nuisances`` names the SM inputs that float within their errors, see :mod:`.nuisances`.
     """
 
     name: str
@@ -63,7 +63,7 @@ def _current() -> Preset:
         description="newest published values (2026), SM g-2 of the 2025 white paper",
         inputs="pdg2026",
         settings=ObservableSettings(higgs_invisible="full"),
-        nuisances=("kappa_sb",),
+        nuisances=("kappa_sb", "a0_bkstar"),
         terms=(
             MuonG2(load("muon_g2", "delta_a_mu_2025_wp2025")),
             Belle2Shape.load(),
