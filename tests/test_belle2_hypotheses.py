@@ -1,9 +1,9 @@
 """Which spectrum Belle II's data want: fits beside the scan of other code, and the figure."""
 
 import pytest
-
 from lmltdm_jax.inference.belle2_figure import belle2
 from lmltdm_jax.inference.belle2_hypotheses import best_fits
+
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.likelihoods.belle2_shape import Belle2Shape
 

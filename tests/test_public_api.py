@@ -64,6 +64,11 @@ CURRENT_TERMS = [
     "na62_pi0_invisible",
     "e949_kpi_x",
     "koto_kpi0_x",
+    "babar_4mu",
+    "cms_4mu",
+    "belle2_invisible",
+    "na64e_invisible",
+    "white_dwarf",
 ]
 
 

@@ -17,6 +17,7 @@ from lmltdm_jax.likelihoods.meson_to_h1 import MesonToH1BestFit, MesonToH1Limit
 from lmltdm_jax.likelihoods.muon_g2 import MuonG2
 from lmltdm_jax.likelihoods.n_eff import NEff, combine_with_local_h0
 from lmltdm_jax.likelihoods.relic_density import RelicDensity
+from lmltdm_jax.likelihoods.zp_searches import ZpSearch
 from lmltdm_jax.observables.compute import ObservableSettings
 
 
@@ -81,6 +82,11 @@ def _current() -> Preset:
             MesonToH1Limit.load("na62_pi0_invisible"),
             MesonToH1Limit.load("e949_kpi_x"),
             MesonToH1Limit.load("koto_kpi0_x"),
+            ZpSearch.load("babar_4mu"),
+            ZpSearch.load("cms_4mu"),
+            ZpSearch.load("belle2_invisible"),
+            ZpSearch.load("na64e_invisible"),
+            ZpSearch.load("white_dwarf"),
         ),
     )
 
