@@ -80,6 +80,10 @@ CURRENT_TERMS = [
     "cresst3_si",
     "darkside50_si",
     "xenon1t_si",
+    "perturbativity",
+    "unitarity",
+    "vacuum_stability",
+    "h1_width",
 ]
 
 

@@ -21,6 +21,7 @@ from lmltdm_jax.likelihoods.muon_g2 import MuonG2
 from lmltdm_jax.likelihoods.n_eff import NEff, combine_with_local_h0
 from lmltdm_jax.likelihoods.na64mu import Na64Mu
 from lmltdm_jax.likelihoods.relic_density import RelicDensity
+from lmltdm_jax.likelihoods.theory import THEORY_TERMS
 from lmltdm_jax.likelihoods.zp_searches import ZpSearch
 from lmltdm_jax.observables.compute import ObservableSettings
 
@@ -100,6 +101,7 @@ def _current() -> Preset:
             DirectDetection.load("cresst3_si"),
             DirectDetection.load("darkside50_si"),
             DirectDetection.load("xenon1t_si"),
+            *(term.load() for term in THEORY_TERMS),
         ),
     )
 
