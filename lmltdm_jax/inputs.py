@@ -62,12 +62,16 @@ class StandardModel(eqx.Module):
     v_tb_v_ts_nunu: _Real
     x_t: _Real
     kappa_sb: _Real
+    bk_whitened: jax.Array | None = None
+    """(5,) shift of the B -> K form factors along their whitened directions; None: central"""
+    a_zero_factor: _Real = 1.0
+    """on the B -> K* form factor A_0"""
 
     @classmethod
     def load(cls, name: str) -> StandardModel:
         """Inputs ``talk2024`` (the talk's) or ``pdg2026`` (newest); raises InputError otherwise."""
         table = input_table(name)
-        return cls(**{field.name: table[field.name]["value"] for field in dataclasses.fields(cls)})
+        return cls(**{name: entry["value"] for name, entry in table.items()})
 
     def replace(self, **changes: _Real) -> StandardModel:
         """A copy with some inputs changed."""

@@ -14,7 +14,6 @@ from lmltdm_jax.likelihoods.belle2_data import bin_edges, events_per_bin, null_f
 from lmltdm_jax.likelihoods.belle2_ita_hta import Belle2ItaHta
 from lmltdm_jax.likelihoods.belle2_shape import Belle2Shape
 from lmltdm_jax.likelihoods.histfactory_fit import fit
-from lmltdm_jax.likelihoods.measurement import Measurement
 from lmltdm_jax.model import build_point
 from lmltdm_jax.observables.b_to_k import (
     Spectrum,
@@ -26,7 +25,7 @@ from lmltdm_jax.observables.b_to_k_spectrum import np_bin_fractions, sm_bin_frac
 from lmltdm_jax.parameters import Parameters
 from lmltdm_jax.widths import build_widths
 
-# No preset uses these terms yet; together the tests take two minutes.
+# Together the tests take two minutes.
 pytestmark = pytest.mark.slow
 
 SM = StandardModel.load("pdg2026")
@@ -180,8 +179,7 @@ def test_gradient_is_that_of_finite_differences(column):
 
 
 def test_terms_follow_the_interface():
-    load = functools.partial(Measurement.load, "belle2_bknunu")
-    pair = Belle2ItaHta.of(load("br_ita_2024"), load("br_hta_2024"))
+    pair = Belle2ItaHta.load()
     assert pair.measurement.value == pytest.approx(2.29e-5, rel=0.01)
 
     @dataclasses.dataclass

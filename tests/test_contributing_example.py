@@ -34,10 +34,10 @@ def test_the_three_steps_work_in_a_copy_of_the_package(tmp_path):
     (package / "data" / "measurements" / "zp_width.toml").write_text(example("measurement"))
     (package / "likelihoods" / "zp_width.py").write_text(example("term"))
     presets = package / "likelihoods" / "presets.py"
-    last = 'CcfrTrident(load("ccfr_trident", "ccfr_1991")),\n'
+    end = "        ),\n    )\n"
     code = presets.read_text()
-    assert code.count(last) == 2
-    code = code.replace(last, last + example("preset"))
+    assert code.count(end) == 2
+    code = code.replace(end, example("preset") + end)
     first = "from lmltdm_jax.observables.compute"
     code = code.replace(first, f"from lmltdm_jax.likelihoods.zp_width import ZpWidth\n{first}", 1)
     presets.write_text(code)

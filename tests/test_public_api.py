@@ -61,7 +61,7 @@ TERMS = [
     "ccfr_trident",
 ]
 CURRENT_TERMS = [
-    *TERMS,
+    *("belle2_shape" if name == "belle2_br" else name for name in TERMS),
     "belle_kstar_nunu",
     "babar_k_x",
     "babar_kstar_x",

@@ -169,18 +169,17 @@ def radau(m_x, ln_average, x_table, x_end=1e8):
 def test_against_an_adaptive_solver():
     """48 prior points, Radau on the same <sigma v>, to x = 1e8 with <sigma v> constant from 1e6.
 
-    2e-4 where Omega h^2 < 100; 1e-2 above, where X freezes out near x = 3 in a steep <sigma v>.
+    2e-4 where Omega h^2 < 100; 2e-3 above, where X freezes out near x = 3 in a steep <sigma v>: the
+    worst of 505 such points of the prior and its corners was 1.9e-3, the median 1e-6.
     """
     rows, omega, average = everything()["prior"]
     relevant = np.exp(omega) < 100.0
-    chosen = relevant | (np.cumsum(~relevant) <= 4)
-    rows, omega, average, relevant = (a[chosen] for a in (rows, omega, average, relevant))
     x = _grid(average.shape[1], 1024).x[:: 1024 // (average.shape[1] - 1)]
     theirs = [radau(v[M_X], a, x) for v, a in zip(rows, average, strict=True)]
     error = np.abs(np.exp(omega) / theirs - 1.0)
     assert relevant.sum() >= 30
     assert error[relevant].max() < 2e-4
-    assert error.max() < 1e-2
+    assert error.max() < 2e-3
 
 
 def final_yields(m_x, ln_average, n_steps):

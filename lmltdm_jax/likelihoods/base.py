@@ -7,7 +7,6 @@ another term also needs. A new constraint is one file beside this one, see CONTR
 from __future__ import annotations
 
 import abc
-import math
 from statistics import NormalDist
 
 import equinox as eqx
@@ -99,8 +98,3 @@ class UpperLimitTerm(Term):
 
     def loglike(self, context: Context) -> jax.Array:
         return -0.5 * self.pull(context) ** 2
-
-
-def log_normal_factor(z: jax.Array, relative_error: float) -> jax.Array:
-    """exp(z ln(1 + relative_error)): a positive input shifted by z standard deviations."""
-    return jnp.exp(z * math.log1p(relative_error))

@@ -1,7 +1,7 @@
-"""Belle II B+ -> K+ nu nu as one branching fraction.
+"""Belle II B+ -> K+ nu nu as one branching fraction, as in the talk.
 
-The excess is not one number: the shape in q^2 decides between two- and three-body decays. These
-terms reproduce the talk (new-physics part) or use the published total rate; neither knows q^2.
+The excess is not one number: the shape in q^2 decides between two- and three-body decays, and this
+term does not know it.
 """
 
 import equinox as eqx
@@ -19,13 +19,3 @@ class Belle2NewPhysicsRate(GaussianTerm):
 
     def prediction(self, context: Context) -> jax.Array:
         return context.observables.br_bplus_kplus_np
-
-
-class Belle2TotalRate(GaussianTerm):
-    """BR(B+ -> K+ nu nu) of arXiv:2311.14647, SM plus new physics, asymmetric errors."""
-
-    measurement: Measurement
-    name: str = eqx.field(static=True, default="belle2_br")
-
-    def prediction(self, context: Context) -> jax.Array:
-        return context.observables.br_bplus_kplus_inv

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import equinox as eqx
 import jax
@@ -24,6 +25,12 @@ class Belle2ItaHta(Term):
     inclusive: Measurement
     hadronic: Measurement
     name: str = eqx.field(static=True, default="belle2_ita_hta")
+
+    @classmethod
+    def load(cls) -> Belle2ItaHta:
+        """The term with the shipped data."""
+        load = functools.partial(Measurement.load, "belle2_bknunu")
+        return cls.of(load("br_ita_2024"), load("br_hta_2024"))
 
     @classmethod
     def of(cls, inclusive: Measurement, hadronic: Measurement) -> Belle2ItaHta:

@@ -83,7 +83,9 @@ class Belle2Shape(Term):
         """Expected signal of the Standard Model and new physics at a point."""
         # The total rate is made of the same nodes: the compiler computes them once.
         spectrum = spectrum_bplus_kplus_np(context.point, context.widths)
-        return self.signal_of(sm_bin_fractions(context.point.sm, bin_edges()), spectrum)
+        # The published nuisances move the form factors of this part.
+        sm = context.point.sm.replace(bk_whitened=None)
+        return self.signal_of(sm_bin_fractions(sm, bin_edges()), spectrum)
 
     def signal_of(self, sm_fractions: jax.Array, spectrum: Spectrum) -> Signal:
         """Expected signal of Standard Model fractions per bin of q2 plus any spectrum."""

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from lmltdm_jax.errors import InputError
 from lmltdm_jax.likelihoods.base import Term
-from lmltdm_jax.likelihoods.belle2_br import Belle2NewPhysicsRate, Belle2TotalRate
+from lmltdm_jax.likelihoods.belle2_br import Belle2NewPhysicsRate
+from lmltdm_jax.likelihoods.belle2_shape import Belle2Shape
 from lmltdm_jax.likelihoods.belle_kstar_nunu import BelleKstarNunu
 from lmltdm_jax.likelihoods.borexino import BorexinoBe7
 from lmltdm_jax.likelihoods.ccfr_trident import CcfrTrident, CcfrTridentBeam
@@ -30,7 +31,7 @@ from lmltdm_jax.observables.compute import ObservableSettings
 class Preset:
     """What a named analysis uses.
 
-    ``nuisances`` names the SM inputs that float log-normally within the error of their file.
+    ``nuisances`` names the SM inputs that float within their errors, see :mod:`.nuisances`.
     """
 
     name: str
@@ -68,10 +69,10 @@ def _current() -> Preset:
         description="newest published values (2026), SM g-2 of the 2025 white paper",
         inputs="pdg2026",
         settings=ObservableSettings(higgs_invisible="full"),
-        nuisances=("kappa_sb",),
+        nuisances=("kappa_sb", "a0_bkstar"),
         terms=(
             MuonG2(load("muon_g2", "delta_a_mu_2025_wp2025")),
-            Belle2TotalRate(load("belle2_bknunu", "br_total_2024")),
+            Belle2Shape.load(),
             HiggsInvisible(load("higgs_invisible", "br_inv_atlas_2023")),
             NEff(load("n_eff", "act_dr6")),
             RelicDensity(load("relic_density", "planck18")),

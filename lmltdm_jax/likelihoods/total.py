@@ -12,8 +12,9 @@ import numpy as np
 
 from lmltdm_jax._precision import require_x64
 from lmltdm_jax.errors import InputError
-from lmltdm_jax.inputs import StandardModel, input_table
-from lmltdm_jax.likelihoods.base import Context, Term, log_normal_factor
+from lmltdm_jax.inputs import StandardModel
+from lmltdm_jax.likelihoods.base import Context, Term
+from lmltdm_jax.likelihoods.nuisances import check_nuisances, shifted
 from lmltdm_jax.likelihoods.presets import load_preset
 from lmltdm_jax.model import build_point
 from lmltdm_jax.numerics.compiling import top_level_jit
@@ -45,28 +46,28 @@ class Likelihood(eqx.Module):
     term_list: tuple[Term, ...]
     sm: StandardModel
     settings: ObservableSettings = eqx.field(static=True)
-    nuisance_errors: tuple[tuple[str, float], ...] = eqx.field(static=True, default=())
+    inputs: str = eqx.field(static=True)
+    """Input set of ``sm``, which has the errors of nuisances"""
+    nuisance_names: tuple[str, ...] = eqx.field(static=True, default=())
+    """SM inputs that float (:mod:`.nuisances`); their values here are unit normal variables z"""
+
+    def __hash__(self) -> int:
+        # So that jax.jit(likelihood) works although terms hold arrays, which have no hash.
+        return id(self)
 
     @classmethod
     def from_preset(cls, name: str) -> Likelihood:
         """Likelihood of a named preset; raises InputError for an unknown name."""
         require_x64()
         preset = load_preset(name)
-        table = input_table(preset.inputs)
         return cls(
             name=preset.name,
             term_list=preset.terms,
             sm=StandardModel.load(preset.inputs),
             settings=preset.settings,
-            nuisance_errors=tuple(
-                (key, table[key]["error"] / table[key]["value"]) for key in preset.nuisances
-            ),
+            inputs=preset.inputs,
+            nuisance_names=preset.nuisances,
         )
-
-    @property
-    def nuisance_names(self) -> tuple[str, ...]:
-        """SM inputs that float; their values here are unit normal variables z."""
-        return tuple(name for name, _ in self.nuisance_errors)
 
     def without(self, *names: str) -> Likelihood:
         """A copy with terms switched off."""
@@ -79,6 +80,15 @@ class Likelihood(eqx.Module):
         """A copy with terms added; a term with the name of an existing one replaces it."""
         new = {term.name: term for term in self.term_list} | {term.name: term for term in terms}
         return dataclasses.replace(self, term_list=tuple(new.values()))
+
+    def with_nuisances(self, *names: str) -> Likelihood:
+        """A copy in which exactly these SM inputs float; none freezes all.
+
+        Raises:
+            InputError: a name that :func:`lmltdm_jax.likelihoods.nuisances.known_nuisances` lacks.
+        """
+        check_nuisances(names, self.inputs)
+        return dataclasses.replace(self, nuisance_names=names)
 
     def __call__(self, params: Parameters, nuisances: Nuisances | None = None) -> jax.Array:
         """ln L of one point, unit-normal priors of the given nuisances included."""
@@ -136,17 +146,11 @@ class Likelihood(eqx.Module):
         return Report(self.name, float(evaluation.loglike), rows)
 
     def _standard_model(self, nuisances: dict[str, jax.Array]) -> StandardModel:
-        errors = dict(self.nuisance_errors)
         for name in nuisances:
-            if name not in errors:
-                known = ", ".join(errors) or "none"
+            if name not in self.nuisance_names:
+                known = ", ".join(self.nuisance_names) or "none"
                 raise InputError(f"unknown nuisance '{name}' for '{self.name}'; known: {known}")
-        return self.sm.replace(
-            **{
-                name: getattr(self.sm, name) * log_normal_factor(z, errors[name])
-                for name, z in nuisances.items()
-            }
-        )
+        return shifted(self.sm, self.inputs, nuisances)
 
     def _check_term(self, name: str) -> None:
         known = [term.name for term in self.term_list]

@@ -15,7 +15,7 @@ from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.model import Point
 from lmltdm_jax.numerics.safe import safe_sqrt
 from lmltdm_jax.observables import line_shape
-from lmltdm_jax.observables.form_factors import f_zero
+from lmltdm_jax.observables.form_factors import f_zero, shifted_coefficients
 from lmltdm_jax.observables.line_quadrature import (
     END,
     XX,
@@ -32,7 +32,8 @@ from lmltdm_jax.widths import Widths
 def bplus_to_kplus(sm: StandardModel) -> Transition:
     """kappa_sb (m_B^2 - m_K^2)/(m_b - m_s) f_0(q2), arXiv:2401.10112."""
     scalar = sm.kappa_sb * (sm.m_bplus**2 - sm.m_kplus**2) / (sm.m_b - sm.m_s)
-    return Transition(sm.m_bplus, sm.m_kplus, lambda q2, root: scalar * f_zero(q2))
+    coefficients = shifted_coefficients(sm.bk_whitened)
+    return Transition(sm.m_bplus, sm.m_kplus, lambda q2, root: scalar * f_zero(q2, coefficients))
 
 
 def gamma_b_to_k_h1(point: Point) -> jax.Array:

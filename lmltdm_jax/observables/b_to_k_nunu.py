@@ -12,7 +12,7 @@ from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.numerics.kinematics import kallen
 from lmltdm_jax.numerics.quadrature import gauss_legendre
 from lmltdm_jax.numerics.safe import safe_sqrt
-from lmltdm_jax.observables.form_factors import f_plus
+from lmltdm_jax.observables.form_factors import f_plus, shifted_coefficients
 
 _NODES = 32
 
@@ -50,6 +50,8 @@ def dbr_dq2_sm(
     ``coefficients``: form factors as in :func:`lmltdm_jax.observables.form_factors.f_zero`.
     """
     m_b2 = sm.m_bplus**2
+    if coefficients is None:
+        coefficients = shifted_coefficients(sm.bk_whitened)
     momentum = safe_sqrt(kallen(m_b2, sm.m_kplus**2, q2)) / (2.0 * sm.m_bplus)
     rate = jnp.abs(c_nu(sm)) ** 2 * momentum**3 * f_plus(q2, coefficients) ** 2
     return sm.tau_bplus / HBAR_GEV_S * rate / (64.0 * math.pi**3)

@@ -19,7 +19,7 @@ def b0_to_kstar0(sm: StandardModel) -> Transition:
     Gamma = kappa^2 A_0^2 K^{3/2}/(64 pi m_B^3 (m_b + m_s)^2) with K the Kallen function of the
     squared masses. A_0 is known to 10 %, the K* taken as narrow.
     """
-    coupling = sm.kappa_sb / (sm.m_b + sm.m_s)
+    coupling = sm.a_zero_factor * sm.kappa_sb / (sm.m_b + sm.m_s)
     return Transition(sm.m_b0, sm.m_kstar0, lambda q2, root: coupling * root * a_zero(q2))
 
 

@@ -32,6 +32,27 @@ def coefficient_covariance() -> np.ndarray:
     return np.array(hpqcd22()["covariance"])
 
 
+WHITENED_BK = 5
+"""Coefficients of f_0 and f_+, which come first and share their first one."""
+
+
+def shifted_coefficients(whitened: jax.Array | None) -> jax.Array | np.ndarray:
+    """Central coefficients plus L z for z (5,) with L L^T the covariance of those of f_0 and f_+.
+
+    f_T keeps its central coefficients: no observable reads it.
+    """
+    central = central_coefficients()
+    if whitened is None:
+        return central
+    factor = np.linalg.cholesky(coefficient_covariance()[:WHITENED_BK, :WHITENED_BK])
+    return jnp.asarray(central).at[:WHITENED_BK].add(factor @ whitened)
+
+
+def a_zero_relative_error() -> float:
+    """Relative error of :func:`a_zero`, the same at every q2."""
+    return _table("bsz_a0")["relative_error"]
+
+
 def _z(q2: jax.Array) -> jax.Array:
     table = hpqcd22()
     t_plus = (table["m_b_meson"] + table["m_kaon"]) ** 2

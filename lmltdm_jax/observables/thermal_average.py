@@ -162,7 +162,7 @@ def annihilation(
     All channels of :mod:`annihilation`. Relative accuracy 1e-5 for x > 10 (median 1e-7), 3e-4 down
     to x = 1, where broad poles and the K_1 series (fitted for x u >= 4) cost most. A narrow pole
     within 1e-12 of threshold costs 4e-5 (1e-3 at x = 1e6). The hadron row is sampled, not resolved:
-    1 % of the total at worst, just below f_0(980).
+    1.3 % of the total at worst, at m_x = 0.43 GeV and x = 18, where f_0(980) lies between nodes.
     """
     table = _tables(n_x)
     m_x, delta = jnp.asarray(point.params.m_x, float), table.delta

@@ -1,0 +1,57 @@
+"""Standard Model inputs that may float: each a unit normal z of its own.
+
+* Any input with an error in its file: log-normal, value (1 + error/value)^z.
+* ``ff_bk_1`` to ``ff_bk_5``: B -> K form factors f_0 and f_+ of arXiv:2207.12468, whitened: the
+  coefficients are central + L z with L L^T their covariance (f_T enters no observable here).
+* ``a0_bkstar``: the B -> K* form factor A_0, log-normal with the error of its file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from lmltdm_jax.errors import InputError
+from lmltdm_jax.inputs import StandardModel, input_table
+from lmltdm_jax.observables.form_factors import WHITENED_BK, a_zero_relative_error
+
+FORM_FACTORS = tuple(f"ff_bk_{i + 1}" for i in range(WHITENED_BK))
+A_ZERO = "a0_bkstar"
+
+
+def known_nuisances(inputs: str) -> tuple[str, ...]:
+    """Names that may float with an input set."""
+    table = input_table(inputs)
+    return (*(name for name in table if table[name]["error"] > 0.0), *FORM_FACTORS, A_ZERO)
+
+
+def check_nuisances(names: tuple[str, ...], inputs: str) -> None:
+    """Raises InputError for the first name that cannot float."""
+    known = known_nuisances(inputs)
+    for name in names:
+        if name not in known:
+            raise InputError(f"unknown nuisance '{name}' for inputs '{inputs}'; known: {known}")
+
+
+def shifted(sm: StandardModel, inputs: str, z: Mapping[str, jax.Array]) -> StandardModel:
+    """``sm`` with every nuisance of ``z`` moved by that many standard deviations."""
+    table = input_table(inputs)
+    changes = {}
+    for name in z.keys() - {*FORM_FACTORS, A_ZERO}:
+        error = table[name]["error"] / table[name]["value"]
+        changes[name] = getattr(sm, name) * log_normal_factor(z[name], error)
+    if any(name in z for name in FORM_FACTORS):
+        changes["bk_whitened"] = jnp.stack(
+            [jnp.asarray(z.get(n, 0.0), float) for n in FORM_FACTORS]
+        )
+    if A_ZERO in z:
+        changes["a_zero_factor"] = log_normal_factor(z[A_ZERO], a_zero_relative_error())
+    return sm.replace(**changes)
+
+
+def log_normal_factor(z: jax.Array, relative_error: float) -> jax.Array:
+    """exp(z ln(1 + relative_error)): a positive input shifted by z standard deviations."""
+    return jnp.exp(z * math.log1p(relative_error))
