@@ -34,6 +34,11 @@ OBSERVABLE_COLUMNS = (
     "br_kplus_piplus_h1",
     "br_kl_pi0_h1",
     "kappa_sb",
+    "trident_ratio_ccfr",
+    "trident_ratio_charm2",
+    "borexino_be7_ratio",
+    "na64mu_yield",
+    "sigma_si_cm2",
 )
 """Output columns of ``predict``, in order; ``loglike`` and ``loglike_<term>`` follow."""
 

@@ -34,10 +34,10 @@ def test_the_three_steps_work_in_a_copy_of_the_package(tmp_path):
     (package / "data" / "measurements" / "zp_width.toml").write_text(example("measurement"))
     (package / "likelihoods" / "zp_width.py").write_text(example("term"))
     presets = package / "likelihoods" / "presets.py"
-    last = 'CcfrTrident(load("ccfr_trident", "ccfr_1991")),\n'
+    end = "        ),\n    )\n"
     code = presets.read_text()
-    assert code.count(last) == 2
-    code = code.replace(last, last + example("preset"))
+    assert code.count(end) == 2
+    code = code.replace(end, example("preset") + end)
     first = "from lmltdm_jax.observables.compute"
     code = code.replace(first, f"from lmltdm_jax.likelihoods.zp_width import ZpWidth\n{first}", 1)
     presets.write_text(code)
@@ -51,3 +51,31 @@ def test_the_three_steps_work_in_a_copy_of_the_package(tmp_path):
     command = [sys.executable, "-c", check, str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert result.stdout.strip() == "[True, True]", result.stderr
+
+
+def test_a_curve_of_ones_own(tmp_path, monkeypatch):
+    """Three lines of TOML and a CSV: the value on the curve, the gap, and the printed lines."""
+    from types import SimpleNamespace
+
+    from lmltdm_jax import Parameters
+    from lmltdm_jax.likelihoods.limit_curve import LimitCurveTerm
+
+    toml = example("curve toml")
+    assert len(toml.strip().splitlines()) == 3
+    (tmp_path / "my_search.toml").write_text(toml)
+    (tmp_path / "my_search.csv").write_text(example("curve csv"))
+    monkeypatch.chdir(tmp_path)
+    term = LimitCurveTerm.read("my_search.toml")
+    assert term.name == "my_search" and term.measurement.status == "unverified"
+
+    def loglike(m_zp, g_x):
+        params = Parameters.benchmark().replace(m_zp=m_zp, g_x=g_x)
+        context = SimpleNamespace(point=SimpleNamespace(params=params), observables=None)
+        return float(term.loglike(context))
+
+    assert loglike(0.0115, 7.4e-4) == pytest.approx(-0.5 * 1.645**2, rel=0.05)
+    assert loglike(0.05, 1.0) == loglike(0.005, 1.0) == loglike(0.5, 1.0) == 0.0
+    scope = {}
+    code = example("curve use").replace("print(", "result = (")
+    exec(compile(code, "CONTRIBUTING.md", "exec"), scope)
+    assert float(scope["result"]) == pytest.approx(loglike(0.0115, 5e-4), rel=1e-9)

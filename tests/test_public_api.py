@@ -45,6 +45,11 @@ OBSERVABLES = [
     "br_kplus_piplus_h1",
     "br_kl_pi0_h1",
     "kappa_sb",
+    "trident_ratio_ccfr",
+    "trident_ratio_charm2",
+    "borexino_be7_ratio",
+    "na64mu_yield",
+    "sigma_si_cm2",
 ]
 TERMS = [
     "muon_g2",
@@ -64,6 +69,21 @@ CURRENT_TERMS = [
     "na62_pi0_invisible",
     "e949_kpi_x",
     "koto_kpi0_x",
+    "babar_4mu",
+    "cms_4mu",
+    "belle2_invisible",
+    "na64e_invisible",
+    "white_dwarf",
+    "charm2_trident",
+    "borexino_be7",
+    "na64mu",
+    "cresst3_si",
+    "darkside50_si",
+    "xenon1t_si",
+    "perturbativity",
+    "unitarity",
+    "vacuum_stability",
+    "h1_width",
 ]
 
 

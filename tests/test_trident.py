@@ -10,7 +10,11 @@ import pytest
 
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.model import build_point
-from lmltdm_jax.observables.trident import trident_ratio_ccfr
+from lmltdm_jax.observables.trident import (
+    trident_ratio_ccfr,
+    trident_ratio_ccfr_100gev,
+    trident_ratio_charm2,
+)
 from lmltdm_jax.parameters import Parameters
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "trident.json").read_text())
@@ -38,6 +42,50 @@ def test_agrees_with_the_reference_integrals(index, g_x):
     expected = 1.0 + (linear + square) / standard_model
     got = ratio(TABLE["m"][index], g_x)
     assert float(got - 1.0) == pytest.approx(expected - 1.0, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("function", "table"),
+    [(trident_ratio_charm2, "CHARMII_glass_24"), (trident_ratio_ccfr_100gev, "CCFR_Fe_100")],
+)
+def test_other_beams_agree_with_the_reference(function, table):
+    for g_x, ratios in GOLDEN[table]["R_at_g"].items():
+        # The ratios are on a grid of masses twice as fine.
+        for m_zp, expected in list(zip(GOLDEN[table]["m"], ratios[::2], strict=True))[::3]:
+            params = Parameters.benchmark().replace(m_zp=m_zp, g_x=float(g_x))
+            got = float(function(build_point(params, SM))) - 1.0
+            assert got == pytest.approx(expected - 1.0, rel=1e-3)
+
+
+def test_charm2_limit_of_the_reference():
+    """R = 1.58 + 2 x 0.57 at the tabulated coupling."""
+    table = GOLDEN["CHARMII_glass_24"]
+    for m_zp, g_x in list(zip(table["m"], table["g_R2p72"], strict=True))[::5]:
+        params = Parameters.benchmark().replace(m_zp=m_zp, g_x=g_x)
+        ratio_here = float(trident_ratio_charm2(build_point(params, SM)))
+        assert ratio_here == pytest.approx(2.72, rel=2e-3)
+
+
+def published(mass):
+    """g_x at R = 1.38 as computed by the authors of arXiv:2307.03143 (heavy end: 531 GeV)."""
+    table = {0.01: 8.24e-4, 0.1: 1.09e-3, 1.0: 2.70e-3, 10.0: 1.900e-2}
+    return table[mass]
+
+
+@pytest.mark.parametrize("mass", [0.01, 0.1, 1.0, 10.0])
+def test_published_limit_lies_between_the_beams_or_within_5_percent(mass):
+    """160 GeV: up to 16 % weaker; 100 GeV: within 4.5 %."""
+    limits = []
+    for function in (trident_ratio_ccfr, trident_ratio_ccfr_100gev):
+        low, high = 1e-5, 1.0
+        for _ in range(50):
+            g_x = math.sqrt(low * high)
+            params = Parameters.benchmark().replace(m_zp=mass, g_x=g_x)
+            above = float(function(build_point(params, SM))) > 1.38
+            low, high = (low, g_x) if above else (g_x, high)
+        limits.append(low / published(mass))
+    assert 1.0 <= limits[0] < 1.17
+    assert limits[1] == pytest.approx(1.0, abs=0.045)
 
 
 def test_no_coupling_is_the_standard_model():

@@ -1,4 +1,4 @@
-"""``lmltdm data``: every measurement that ships with the package, with its provenance."""
+"""``lmltdm data``: every measurement and limit curve of the package, with its provenance."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from rich.table import Table
 from lmltdm_jax.cli._console import stdout_console
 
 if TYPE_CHECKING:
+    from lmltdm_jax.likelihoods.base import Term
     from lmltdm_jax.likelihoods.measurement import Measurement
 
 
 def data() -> None:
-    """List every measurement: value, confidence level, year, status, presets, citation."""
+    """List every measurement and limit curve: value, CL, year, status, presets, citation."""
+    stdout_console().print(_measurements())
+    stdout_console().print(_curves())
+    stdout_console().print(
+        "unverified: the number was not seen in its source; its file says what is missing"
+    )
+
+
+def _measurements() -> Table:
     from lmltdm_jax.likelihoods.measurement import Measurement, measurement_table, measurement_terms
 
     table = Table(title="Measurements (values in the stated unit)")
@@ -22,8 +31,6 @@ def data() -> None:
     for file in measurement_terms():
         for key in measurement_table(file):
             m = Measurement.load(file, key)
-            citation = f"{m.citation} [arXiv:{m.arxiv}]" if m.arxiv else m.citation
-            status = m.status if m.status == "checked" else f"[yellow]{m.status}[/yellow]"
             table.add_row(
                 file,
                 key,
@@ -31,14 +38,37 @@ def data() -> None:
                 m.unit or "1",
                 f"{100 * m.confidence_level:g} %",
                 str(m.year),
-                status,
-                ", ".join(_users(m)) or "-",
-                citation.replace("[", r"\["),
+                *_provenance(m, _users(m)),
             )
-    stdout_console().print(table)
-    stdout_console().print(
-        "unverified: the number was not seen in its source; its file says what is missing"
-    )
+    return table
+
+
+def _curves() -> Table:
+    from lmltdm_jax.likelihoods.limit_curve import curve_entry, curve_provenance, limit_curve_names
+    from lmltdm_jax.likelihoods.measurement import Measurement
+
+    table = Table(title="Limit curves and tables (lmltdm_jax/data/limit_curves)")
+    for heading in ("curve", "of", "against", "CL", "year", "status", "used by", "citation"):
+        table.add_column(heading, overflow="fold")
+    for name in limit_curve_names():
+        entry = curve_entry(name)
+        m = Measurement(**curve_provenance(name, entry), unit="")
+        table.add_row(
+            name,
+            m.quantity.replace("[", r"\["),
+            entry["mass"],
+            f"{100 * m.confidence_level:g} %",
+            str(m.year),
+            *_provenance(m, _users_of_curve(name)),
+        )
+    return table
+
+
+def _provenance(m: Measurement, users: list[str]) -> tuple[str, str, str]:
+    """Status, presets and citation as shown."""
+    citation = f"{m.citation} [arXiv:{m.arxiv}]" if m.arxiv else m.citation
+    status = m.status if m.status == "checked" else f"[yellow]{m.status}[/yellow]"
+    return status, ", ".join(users) or "-", citation.replace("[", r"\[")
 
 
 def _number(measurement: Measurement) -> str:
@@ -58,5 +88,19 @@ def _users(measurement: Measurement) -> list[str]:
     return [
         name
         for name in preset_names()
-        if any(uses(term.measurement) for term in load_preset(name).terms)
+        if any(uses(m) for term in load_preset(name).terms for m in _behind(term))
     ]
+
+
+def _users_of_curve(name: str) -> list[str]:
+    """Presets with a term of that curve, whose name it has."""
+    from lmltdm_jax.likelihoods.presets import load_preset, preset_names
+
+    return [p for p in preset_names() if any(t.name == name for t in load_preset(p).terms)]
+
+
+def _behind(term: Term) -> list[Measurement]:
+    """The measurement of a term and others that it holds (a Standard Model prediction)."""
+    from lmltdm_jax.likelihoods.measurement import Measurement
+
+    return [value for value in vars(term).values() if isinstance(value, Measurement)]

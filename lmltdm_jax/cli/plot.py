@@ -74,3 +74,14 @@ def belle2(output: Output = Path("belle2.png")) -> None:
         )
     stdout_console().print(table)
     save(belle2_figure.belle2(term.model, fits), output)
+
+
+@plot.command("gx-mzp")
+def gx_mzp(output: Output = Path("gx_mzp.png")) -> None:
+    """The plane (m_zp, g_x): g-2 and N_eff bands, every search for the Z', the benchmark."""
+    check_output(output)
+    from lmltdm_jax.inference import gx_mzp_figure  # pyright: ignore[reportMissingImports]
+
+    with Console(stderr=True).status("evaluating the plane"):
+        figure = gx_mzp_figure.gx_mzp()
+    save(figure, output)

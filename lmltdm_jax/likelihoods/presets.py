@@ -10,14 +10,20 @@ from lmltdm_jax.likelihoods.base import Term
 from lmltdm_jax.likelihoods.belle2_br import Belle2NewPhysicsRate
 from lmltdm_jax.likelihoods.belle2_shape import Belle2Shape
 from lmltdm_jax.likelihoods.belle_kstar_nunu import BelleKstarNunu
-from lmltdm_jax.likelihoods.ccfr_trident import CcfrTrident
+from lmltdm_jax.likelihoods.borexino import BorexinoBe7
+from lmltdm_jax.likelihoods.ccfr_trident import CcfrTrident, CcfrTridentBeam
+from lmltdm_jax.likelihoods.charm2_trident import Charm2Trident
 from lmltdm_jax.likelihoods.cmb_annihilation import CmbAnnihilation
+from lmltdm_jax.likelihoods.direct_detection import DirectDetection
 from lmltdm_jax.likelihoods.higgs_invisible import HiggsInvisible
 from lmltdm_jax.likelihoods.measurement import Measurement, measurement_table
 from lmltdm_jax.likelihoods.meson_to_h1 import MesonToH1BestFit, MesonToH1Limit
 from lmltdm_jax.likelihoods.muon_g2 import MuonG2
 from lmltdm_jax.likelihoods.n_eff import NEff, combine_with_local_h0
+from lmltdm_jax.likelihoods.na64mu import Na64Mu
 from lmltdm_jax.likelihoods.relic_density import RelicDensity
+from lmltdm_jax.likelihoods.theory import THEORY_TERMS
+from lmltdm_jax.likelihoods.zp_searches import ZpSearch
 from lmltdm_jax.observables.compute import ObservableSettings
 
 
@@ -71,7 +77,7 @@ def _current() -> Preset:
             NEff(load("n_eff", "act_dr6")),
             RelicDensity(load("relic_density", "planck18")),
             CmbAnnihilation(load("cmb_annihilation", "p_ann_planck18")),
-            CcfrTrident(load("ccfr_trident", "ccfr_1991")),
+            CcfrTridentBeam(load("ccfr_trident", "ccfr_1991")),
             BelleKstarNunu(
                 load("belle_kstar_nunu", "br_2017"),
                 standard_model=load("belle_kstar_nunu", "br_sm"),
@@ -82,6 +88,21 @@ def _current() -> Preset:
             MesonToH1Limit.load("na62_pi0_invisible"),
             MesonToH1Limit.load("e949_kpi_x"),
             MesonToH1Limit.load("koto_kpi0_x"),
+            ZpSearch.load("babar_4mu"),
+            ZpSearch.load("cms_4mu"),
+            ZpSearch.load("belle2_invisible"),
+            ZpSearch.load("na64e_invisible"),
+            ZpSearch.load("white_dwarf"),
+            Charm2Trident(load("charm2_trident", "charm2_1990")),
+            BorexinoBe7(
+                load("borexino", "be7_rate_2017"),
+                expected=load("borexino", "be7_expected_b16_gs98"),
+            ),
+            Na64Mu(load("na64mu", "events_2024")),
+            DirectDetection.load("cresst3_si"),
+            DirectDetection.load("darkside50_si"),
+            DirectDetection.load("xenon1t_si"),
+            *(term.load() for term in THEORY_TERMS),
         ),
     )
 

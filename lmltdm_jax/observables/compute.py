@@ -19,15 +19,22 @@ from lmltdm_jax.observables.b_to_k import (
 )
 from lmltdm_jax.observables.b_to_k_nunu import br_bplus_kplus_nunu_sm
 from lmltdm_jax.observables.b_to_kstar import br_b0_kstar0_np, gamma_b0_to_kstar0_h1
+from lmltdm_jax.observables.borexino import borexino_be7_ratio
 from lmltdm_jax.observables.cmb_annihilation import RELATIVE_VELOCITY, cmb_annihilation
+from lmltdm_jax.observables.direct_detection import sigma_si
 from lmltdm_jax.observables.h1_escape import br_h1_invisible
 from lmltdm_jax.observables.higgs_invisible import br_h2_invisible, br_h2_invisible_talk
 from lmltdm_jax.observables.kaon_to_pion import br_kl_pi0_h1, br_kplus_piplus_h1
 from lmltdm_jax.observables.muon_g2 import delta_a_mu
 from lmltdm_jax.observables.n_eff import N_EFF_SM, delta_n_eff
+from lmltdm_jax.observables.na64mu import na64mu_yield
 from lmltdm_jax.observables.relic_density import N_X, omega_h2
 from lmltdm_jax.observables.thermal_average import annihilation
-from lmltdm_jax.observables.trident import trident_ratio_ccfr
+from lmltdm_jax.observables.trident import (
+    trident_ratio_ccfr,
+    trident_ratio_ccfr_100gev,
+    trident_ratio_charm2,
+)
 from lmltdm_jax.widths import Widths
 
 
@@ -71,6 +78,14 @@ class Observables(eqx.Module):
     """As in the talk: H1 on shell x BR(H1 -> inv) below m_B - m_K, X X* without a width above"""
     br_b0_kstar0_np: jax.Array
     kappa_sb: jax.Array
+    trident_ratio_ccfr_100gev: jax.Array
+    """With a beam of 100 GeV instead of 160: the range of the theory error"""
+    trident_ratio_charm2: jax.Array
+    borexino_be7_ratio: jax.Array
+    na64mu_yield: jax.Array
+    """Expected events at the central efficiency, whose normalisation is not verified"""
+    sigma_si_cm2: jax.Array
+    """Per nucleon of xenon at a typical momentum transfer"""
 
 
 def compute_observables(point: Point, widths: Widths, settings: ObservableSettings) -> Observables:
@@ -90,6 +105,8 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
     h1_invisible = br_h1_invisible(widths)
     per_width = point.sm.tau_bplus / HBAR_GEV_S
     bplus_kplus_h1 = per_width * gamma_b_to_k_h1(point)
+    # These need little of the rest; their own copies keep them out of its fusions.
+    searched, searched_widths = fence((point, widths))
     three_body = per_width * gamma_b_to_k_xx_zero_width(point)
     return Observables(
         delta_a_mu=delta_a_mu(point),
@@ -106,7 +123,7 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
         omega_h2=omega_h2(point, widths, pair.sigma_v),
         sigmav_cmb_cm3_s=cmb.sigmav_cm3_s,
         p_ann_cm3_s_gev=cmb.p_ann_cm3_s_gev,
-        trident_ratio_ccfr=trident_ratio_ccfr(point),
+        trident_ratio_ccfr=trident_ratio_ccfr(searched),
         br_bplus_kplus_h1=bplus_kplus_h1,
         br_b0_kstar0_h1=point.sm.tau_b0 / HBAR_GEV_S * gamma_b0_to_kstar0_h1(point),
         br_kplus_piplus_h1=br_kplus_piplus_h1(point),
@@ -114,4 +131,9 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
         br_bplus_kplus_np_zero_width=bplus_kplus_h1 * h1_invisible + three_body,
         br_b0_kstar0_np=br_b0_kstar0_np(point, widths),
         kappa_sb=jnp.asarray(point.sm.kappa_sb, float),
+        trident_ratio_ccfr_100gev=trident_ratio_ccfr_100gev(searched),
+        trident_ratio_charm2=trident_ratio_charm2(searched),
+        borexino_be7_ratio=borexino_be7_ratio(searched),
+        na64mu_yield=na64mu_yield(searched, searched_widths),
+        sigma_si_cm2=sigma_si(searched),
     )
