@@ -34,6 +34,9 @@ OBSERVABLE_COLUMNS = (
     "br_kplus_piplus_h1",
     "br_kl_pi0_h1",
     "kappa_sb",
+    "t_nu_over_t_gamma",
+    "eta_nu",
+    "h0_preferred",
 )
 """Output columns of ``predict``, in order; ``loglike`` and ``loglike_<term>`` follow."""
 
