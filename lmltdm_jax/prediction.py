@@ -39,6 +39,9 @@ OBSERVABLE_COLUMNS = (
     "borexino_be7_ratio",
     "na64mu_yield",
     "sigma_si_cm2",
+    "t_nu_over_t_gamma",
+    "eta_nu",
+    "h0_preferred",
 )
 """Output columns of ``predict``, in order; ``loglike`` and ``loglike_<term>`` follow."""
 
