@@ -74,3 +74,15 @@ def belle2(output: Output = Path("belle2.png")) -> None:
         )
     stdout_console().print(table)
     save(belle2_figure.belle2(term.model, fits), output)
+
+
+@plot.command("neff")
+def neff(output: Output = Path("neff.png")) -> None:
+    """Delta N_eff over (m_zp, g_x) with the Hubble-tension range and muon g-2 of 2023 and 2025."""
+    from lmltdm_jax.inference import neff_figure  # pyright: ignore[reportMissingImports]
+
+    check_output(output)
+    with Console(stderr=True).status("evaluating the plane"):
+        plane = neff_figure.neff_plane()
+        figure = neff_figure.neff(plane)
+    save(figure, output)
