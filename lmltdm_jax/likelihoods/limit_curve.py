@@ -32,6 +32,7 @@ from lmltdm_jax.errors import InputError
 from lmltdm_jax.likelihoods.base import Context, Term, limit_quantile
 from lmltdm_jax.likelihoods.measurement import Measurement
 from lmltdm_jax.numerics.interpolate import Spline
+from lmltdm_jax.observables.compute import Observables
 from lmltdm_jax.parameters import PARAMETER_NAMES
 
 _FOLDER = resources.files("lmltdm_jax.data") / "limit_curves"
@@ -125,9 +126,17 @@ class LimitCurve(eqx.Module):
 
     @classmethod
     def read(cls, path: str | Path) -> LimitCurve:
-        """A curve of your own: a TOML file, and the CSV file of the same name beside it."""
+        """A curve of your own: a TOML file, and the CSV file of the same name beside it.
+
+        Raises:
+            InputError: a missing or unknown key, or a table that is no curve; names the file.
+        """
         path = Path(path)
-        return cls.of(path, path.with_suffix(".csv"), path.stem)
+        curve = cls.of(path, path.with_suffix(".csv"), path.stem)
+        known = {field.name for field in dataclasses.fields(Observables)} | {*PARAMETER_NAMES}
+        if curve.observable not in known:
+            raise InputError(f"{path}: '{curve.observable}' is no observable and no parameter")
+        return curve
 
     @classmethod
     def of(cls, toml: Traversable, table: Traversable, name: str) -> LimitCurve:
@@ -140,6 +149,8 @@ class LimitCurve(eqx.Module):
             known = ", ".join(PARAMETER_NAMES)
             raise InputError(f"{toml}: mass = '{entry['mass']}' is no parameter; known: {known}")
         rows = read_rows(table)
+        if not _pieces(rows):
+            raise InputError(f"{table}: a curve needs at least two rows without a gap")
         opened = [bool(entry.get("open_below")), *([False] * len(rows))]
         segments = tuple(
             Segment.fit(

@@ -50,10 +50,9 @@ def dbr_dq2_sm(
     ``coefficients``: form factors as in :func:`lmltdm_jax.observables.form_factors.f_zero`.
     """
     m_b2 = sm.m_bplus**2
-    if coefficients is None:
-        coefficients = shifted_coefficients(sm.bk_whitened)
+    given = shifted_coefficients(sm.bk_whitened) if coefficients is None else coefficients
     momentum = safe_sqrt(kallen(m_b2, sm.m_kplus**2, q2)) / (2.0 * sm.m_bplus)
-    rate = jnp.abs(c_nu(sm)) ** 2 * momentum**3 * f_plus(q2, coefficients) ** 2
+    rate = jnp.abs(c_nu(sm)) ** 2 * momentum**3 * f_plus(q2, given) ** 2
     return sm.tau_bplus / HBAR_GEV_S * rate / (64.0 * math.pi**3)
 
 

@@ -36,16 +36,16 @@ WHITENED_BK = 5
 """Coefficients of f_0 and f_+, which come first and share their first one."""
 
 
-def shifted_coefficients(whitened: jax.Array | None) -> jax.Array | np.ndarray:
+def shifted_coefficients(whitened: jax.Array | None) -> jax.Array:
     """Central coefficients plus L z for z (5,) with L L^T the covariance of those of f_0 and f_+.
 
     f_T keeps its central coefficients: no observable reads it.
     """
-    central = central_coefficients()
+    central = jnp.asarray(central_coefficients())
     if whitened is None:
         return central
     factor = np.linalg.cholesky(coefficient_covariance()[:WHITENED_BK, :WHITENED_BK])
-    return jnp.asarray(central).at[:WHITENED_BK].add(factor @ whitened)
+    return central.at[:WHITENED_BK].add(factor @ whitened)
 
 
 def a_zero_relative_error() -> float:
