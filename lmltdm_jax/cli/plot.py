@@ -85,3 +85,12 @@ def gx_mzp(output: Output = Path("gx_mzp.png")) -> None:
     with Console(stderr=True).status("evaluating the plane"):
         figure = gx_mzp_figure.gx_mzp()
     save(figure, output)
+
+
+@plot.command("sintheta-mh1")
+def sintheta_mh1(output: Output = Path("sintheta_mh1.png")) -> None:
+    """The plane (m_h1, sin theta): Belle II's band, K, K* and Higgs-invisible exclusions."""
+    check_output(output)
+    from lmltdm_jax.inference import sintheta_mh1_figure  # pyright: ignore[reportMissingImports]
+
+    save(sintheta_mh1_figure.sintheta_mh1(), output)
