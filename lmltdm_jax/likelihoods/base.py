@@ -33,6 +33,10 @@ class Term(eqx.Module):
     measurement: eqx.AbstractVar[Measurement]
     name: eqx.AbstractVar[str]
 
+    def measurements(self) -> list[Measurement]:
+        """The data, and other numbers that the term holds (a rate expected without new physics)."""
+        return [value for value in vars(self).values() if isinstance(value, Measurement)]
+
     @abc.abstractmethod
     def prediction(self, context: Context) -> jax.Array:
         """The model's value of the measured quantity, in the measurement's unit."""

@@ -139,7 +139,7 @@ class Likelihood(eqx.Module):
                 pull=float(evaluation.pulls[term.name]),
                 loglike=float(evaluation.terms[term.name]),
                 gradient_norm=float(norms[term.name]),
-                status=term.measurement.status,
+                status=_status(term),
             )
             for term in self.term_list
         )
@@ -170,6 +170,12 @@ def _gradient_norms(likelihood, params, nuisances):
     rows = jax.jacrev(lambda v: likelihood.terms(Parameters.from_vector(v), nuisances))(vector)
     scale = jnp.where(np.array([i.scale == "log" for i in PARAMETER_TABLE]), vector, 1.0)
     return {name: jnp.linalg.norm(row * scale) for name, row in rows.items()}
+
+
+def _status(term: Term) -> str:
+    """``checked`` if every number behind the term is."""
+    checked = all(m.status == "checked" for m in term.measurements())
+    return "checked" if checked else "unverified"
 
 
 @dataclasses.dataclass(frozen=True)
