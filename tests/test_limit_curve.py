@@ -25,7 +25,7 @@ TERMS = {
     for term in load_preset("current").terms
     if isinstance(term, MesonToH1BestFit | MesonToH1Limit)
 }
-"""Curves in m_h1; tests/test_zp_searches.py and tests/test_searches.py have those in other masses."""
+"""Curves in m_h1; those in m_zp and m_x have test_zp_searches.py and test_searches.py."""
 LIMITS = {name: term for name, term in TERMS.items() if isinstance(term, LimitCurveTerm)}
 
 
