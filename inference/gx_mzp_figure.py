@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,11 +30,11 @@ from lmltdm_jax.parameters import Parameters
 from lmltdm_jax.widths import build_widths
 
 from .figures import new_figure
+from .neff_figure import hubble_range
+from .planes import Axis, evaluate
 
 MASSES = (2e-3, 80.0)
 COUPLINGS = (3e-5, 0.1)
-N_EFF_BAND = (0.2, 0.5)
-"""Delta N_eff that the talk asks for to ease the Hubble tension."""
 _SIZE = (220, 180)
 
 _TERMS = {
@@ -57,8 +56,8 @@ def columns(masses: np.ndarray, couplings: np.ndarray) -> dict[str, np.ndarray]:
     )
     sm = StandardModel.load("pdg2026")
 
-    def one(pair: jax.Array) -> dict[str, jax.Array]:
-        point = build_point(Parameters.benchmark().replace(m_zp=pair[0], g_x=pair[1]), sm)
+    def one(p: Parameters) -> dict[str, jax.Array]:
+        point = build_point(p, sm)
         widths = build_widths(point)
         ratio = borexino_be7_ratio(point)
         # Only what these terms read.
@@ -67,7 +66,7 @@ def columns(masses: np.ndarray, couplings: np.ndarray) -> dict[str, np.ndarray]:
         )
         return {term.name: term.prediction(context) for term in terms} | {
             "delta_a_mu": delta_a_mu(point),
-            "delta_n_eff": delta_n_eff(*pair),
+            "delta_n_eff": delta_n_eff(p.m_zp, p.g_x),
             "ccfr_160": trident_ratio_ccfr(point),
             "ccfr_100": trident_ratio_ccfr_100gev(point),
             "charm2": trident_ratio_charm2(point),
@@ -75,9 +74,8 @@ def columns(masses: np.ndarray, couplings: np.ndarray) -> dict[str, np.ndarray]:
             "na64mu": na64mu_yield(point, widths),
         }
 
-    grid = np.stack(np.meshgrid(masses, couplings), axis=-1)
-    flat = jax.jit(lambda v: jax.lax.map(one, v, batch_size=64))(jnp.asarray(grid.reshape(-1, 2)))
-    return {name: np.asarray(v).reshape(grid.shape[:2]) for name, v in flat.items()}
+    plane = Axis("m_zp", masses), Axis("g_x", couplings)
+    return evaluate(one, *plane, Parameters.benchmark())
 
 
 def gx_mzp() -> Figure:
@@ -159,10 +157,10 @@ def _bands(plane: _Plane, values: dict[str, np.ndarray]) -> None:
     axes.text(1.15, 5.5e-3, text, color="#a52a1c", fontsize=8.5, rotation=42)
     below = "g−2 of 2025, SM of 2025: allowed below (2σ)"
     plane.point_at(below, "#2a55a0", (0.05, 1.65e-4), (0.022, 4.35e-4))
-    axes.contourf(
-        *grid, values["delta_n_eff"], N_EFF_BAND, colors=["#53b7b0"], alpha=0.55, zorder=1.5
-    )
-    text = f"ΔN$_{{eff}}$ = {N_EFF_BAND[0]:g}–{N_EFF_BAND[1]:g}"
+    low, high = hubble_range()
+    teal: Any = {"colors": ["#53b7b0"], "alpha": 0.55, "zorder": 1.5}
+    axes.contourf(*grid, values["delta_n_eff"], [low, high], **teal)
+    text = f"ΔN$_{{eff}}$ = {low:g}–{high:g}"
     axes.text(1.02e-2, 4.2e-5, text, color="#1f7a74", fontsize=9, rotation=90, va="bottom")
 
 

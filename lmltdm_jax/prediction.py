@@ -39,6 +39,9 @@ OBSERVABLE_COLUMNS = (
     "borexino_be7_ratio",
     "na64mu_yield",
     "sigma_si_cm2",
+    "t_nu_over_t_gamma",
+    "eta_nu",
+    "h0_preferred",
 )
 """Output columns of ``predict``, in order; ``loglike`` and ``loglike_<term>`` follow."""
 
@@ -82,6 +85,11 @@ def chunk_size() -> int:
     return CPU_CHUNK if jax.default_backend() == "cpu" else GPU_CHUNK
 
 
+def lanes() -> int:
+    """Points side by side inside a compiled call: few on a CPU, whose caches they must fit."""
+    return CPU_LANES if jax.default_backend() == "cpu" else GPU_CHUNK
+
+
 def predict_chunks(vectors: np.ndarray, likelihood: Likelihood) -> Iterator[dict[str, np.ndarray]]:
     """Predictions of ``vectors`` (n, 8) chunk by chunk, one compilation whatever n is."""
     require_x64()
@@ -97,8 +105,7 @@ def predict_chunks(vectors: np.ndarray, likelihood: Likelihood) -> Iterator[dict
 @top_level_jit
 def _predict_padded(likelihood: Likelihood, vectors: jax.Array) -> dict[str, jax.Array]:
     one = functools.partial(_predict_one, likelihood)
-    lanes = CPU_LANES if jax.default_backend() == "cpu" else GPU_CHUNK
-    return jax.lax.map(one, vectors, batch_size=lanes)
+    return jax.lax.map(one, vectors, batch_size=lanes())
 
 
 def _predict_one(likelihood: Likelihood, vector: jax.Array) -> dict[str, jax.Array]:

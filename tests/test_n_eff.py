@@ -8,11 +8,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import quad
 
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.kinetic_mixing import kinetic_mixing
-from lmltdm_jax.observables.n_eff import N_EFF_SM, delta_n_eff, n_eff, n_eff_theory_error
-from lmltdm_jax.observables.thermal_history import n_eff_ode, n_eff_sm_ode
+from lmltdm_jax.observables.n_eff import (
+    N_EFF_SM,
+    delta_n_eff,
+    late_neutrinos,
+    n_eff,
+    n_eff_theory_error,
+)
+from lmltdm_jax.observables.thermal_history import (
+    n_eff_ode,
+    n_eff_sm_ode,
+    standard_model_ode,
+    thermal_history_ode,
+)
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "neff.json").read_text())
 SM_REFERENCE = {"A": "B", "B": "B", "D": "D"}
@@ -20,7 +32,7 @@ SM_REFERENCE = {"A": "B", "B": "B", "D": "D"}
 
 @functools.cache
 def batched(closure):
-    return jax.jit(jax.vmap(lambda m, g, e: n_eff_ode(m, g, e, closure)))
+    return jax.jit(jax.vmap(lambda m, g, e: jnp.stack(thermal_history_ode(m, g, e, closure))))
 
 
 @functools.cache
@@ -31,11 +43,16 @@ def sm(closure):
 BATCH = 32  # one shape, one compilation
 
 
-def ode(closure, m_mev, g, epsilon):
+def history(closure, m_mev, g, epsilon):
+    """(N_eff, T_nu/T_gamma, eta_nu) of the ODE, each of shape (n,)"""
     columns = [np.atleast_1d(c) for c in np.broadcast_arrays(1e-3 * m_mev, g, epsilon)]
     n = len(columns[0])
     padded = [np.resize(c, -(-n // BATCH) * BATCH).reshape(-1, BATCH) for c in columns]
-    return np.concatenate([batched(closure)(*rows) for rows in zip(*padded, strict=True)])[:n]
+    return np.concatenate([batched(closure)(*rows) for rows in zip(*padded, strict=True)])[:n].T
+
+
+def ode(*arguments):
+    return history(*arguments)[0]
 
 
 def loop_epsilon(m, g):
@@ -64,6 +81,34 @@ def test_golden_values(closure):
     np.testing.assert_allclose(value, expected, rtol=3.2e-4)
     near = (m >= 8) & (m <= 30)
     assert np.max(np.abs(value - expected)[near]) < 1e-3
+
+
+def test_golden_chemical_potential():
+    m, g, expected = np.array([list(row.values()) for row in GOLDEN["eta_nu_D"]]).T
+    eta = history("D", m, g, g / 70)[2]
+    # The electron-mass factors differ from the reference's: 4e-5 in the Standard Model already.
+    np.testing.assert_allclose(eta, expected, atol=1e-4, rtol=2e-3)
+
+
+def energy_ratio(t_ratio, eta):
+    """(8/7)(11/4)^(4/3) rho_nu/rho_gamma of six Fermi-Dirac degrees of freedom, by scipy."""
+    integral = [quad(lambda p, e=e: p**3 / (1 + np.exp(p - e)), 0, 60)[0] for e in eta]
+    photons = 2 * np.pi**4 / 15
+    return 8 / 7 * (11 / 4) ** (4 / 3) * 6 * np.array(integral) * t_ratio**4 / photons
+
+
+def test_temperature_and_chemical_potential_give_n_eff():
+    m, g = np.array([5.0, 11.5, 30.0, 11.5]), np.array([1e-4, 5e-4, 1e-3, 1e-6])
+    solved = history("D", m, g, g / 70)
+    np.testing.assert_allclose(energy_ratio(*solved[1:]), solved[0], rtol=1e-9)
+    table = late_neutrinos(1e-3 * m, g)
+    np.testing.assert_allclose(
+        energy_ratio(table.t_nu_over_t_gamma, table.eta_nu) - sm("D"), table.delta_n_eff, atol=1e-3
+    )
+    far = late_neutrinos(1e-2, 0.0)  # no Z'
+    end = standard_model_ode("D")
+    assert float(far.t_nu_over_t_gamma) == pytest.approx(float(end.t_nu_over_t_gamma), abs=1e-9)
+    assert float(far.eta_nu) == pytest.approx(float(end.eta_nu), abs=1e-9)
 
 
 def test_golden_small_coupling():
@@ -154,8 +199,11 @@ def test_table_against_ode(closure):
     g_range = (3e-8, 9e-3) if closure == "D" else (1.2e-12, 3e-8)
     m, g = _random_points(24, (4e-3, 0.18), g_range, 1)
     m[0], g[0] = 11.5e-3, 5e-4 if closure == "D" else 1e-9
-    exact = ode(closure, 1e3 * m, g, jax.jit(jax.vmap(loop_epsilon))(m, g)) - sm("D")
-    np.testing.assert_allclose(delta_n_eff(m, g), exact, atol=1e-3)
+    exact = history(closure, 1e3 * m, g, jax.jit(jax.vmap(loop_epsilon))(m, g))
+    table = late_neutrinos(m, g)
+    np.testing.assert_allclose(table.delta_n_eff, exact[0] - sm("D"), atol=1e-3)
+    np.testing.assert_allclose(table.t_nu_over_t_gamma, exact[1], atol=3e-4)
+    np.testing.assert_allclose(table.eta_nu, exact[2], atol=1e-3)
 
 
 @pytest.mark.parametrize("closure", ["C", "D"])

@@ -50,18 +50,21 @@ OBSERVABLES = [
     "borexino_be7_ratio",
     "na64mu_yield",
     "sigma_si_cm2",
+    "t_nu_over_t_gamma",
+    "eta_nu",
+    "h0_preferred",
 ]
 TERMS = [
     "muon_g2",
     "belle2_br",
     "higgs_invisible",
-    "n_eff",
+    "hubble",
     "relic_density",
     "cmb_annihilation",
     "ccfr_trident",
 ]
 CURRENT_TERMS = [
-    *("belle2_shape" if name == "belle2_br" else name for name in TERMS),
+    *({"belle2_br": "belle2_shape", "hubble": "n_eff"}.get(name, name) for name in TERMS),
     "belle_kstar_nunu",
     "babar_k_x",
     "babar_kstar_x",

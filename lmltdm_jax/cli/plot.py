@@ -94,3 +94,15 @@ def sintheta_mh1(output: Output = Path("sintheta_mh1.png")) -> None:
     from lmltdm_jax.inference import sintheta_mh1_figure  # pyright: ignore[reportMissingImports]
 
     save(sintheta_mh1_figure.sintheta_mh1(), output)
+
+
+@plot.command("neff")
+def neff(output: Output = Path("neff.png")) -> None:
+    """Delta N_eff over (m_zp, g_x) with the Hubble-tension range and muon g-2 of 2023 and 2025."""
+    check_output(output)
+    from lmltdm_jax.inference import neff_figure  # pyright: ignore[reportMissingImports]
+
+    with Console(stderr=True).status("evaluating the plane"):
+        plane = neff_figure.neff_plane()
+        figure = neff_figure.neff(plane)
+    save(figure, output)

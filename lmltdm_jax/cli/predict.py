@@ -22,6 +22,7 @@ UNITS = {
     "gamma_zp": "GeV",
     "sigmav_cmb_cm3_s": "cm3/s",
     "p_ann_cm3_s_gev": "cm3/s/GeV",
+    "h0_preferred": "km/s/Mpc",
 }
 """Units of the output columns that have one."""
 

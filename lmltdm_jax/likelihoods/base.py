@@ -7,12 +7,15 @@ another term also needs. A new constraint is one file beside this one, see CONTR
 from __future__ import annotations
 
 import abc
+import itertools
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from lmltdm_jax.errors import InputError
 from lmltdm_jax.likelihoods.measurement import Measurement
 from lmltdm_jax.model import Point
 from lmltdm_jax.observables.compute import Observables
@@ -36,6 +39,14 @@ class Term(eqx.Module):
     def measurements(self) -> list[Measurement]:
         """The data, and other numbers that the term holds (a rate expected without new physics)."""
         return [value for value in vars(self).values() if isinstance(value, Measurement)]
+
+    @property
+    def data_sets(self) -> frozenset[str]:
+        """Observations in this term that no other term of a likelihood may hold, too.
+
+        A term that reads more than its ``measurement`` adds what the rest was made from.
+        """
+        return frozenset(self.measurement.data_sets)
 
     @abc.abstractmethod
     def prediction(self, context: Context) -> jax.Array:
@@ -78,6 +89,16 @@ class GaussianTerm(Term):
         fixed, total = self._sigma(context)
         # The second term is the normalisation: an error that varies must not come for free.
         return -0.5 * self.pull(context) ** 2 - jnp.log(total / fixed)
+
+
+def check_no_double_counting(terms: Sequence[Term]) -> None:
+    """Raises InputError naming the first two terms that hold the same observations."""
+    for a, b in itertools.combinations(terms, 2):
+        if shared := sorted(a.data_sets & b.data_sets):
+            raise InputError(
+                f"terms '{a.name}' and '{b.name}' both contain {', '.join(shared)}: their product "
+                f"would count it twice; drop one of them, e.g. with without('{a.name}')"
+            )
 
 
 def limit_quantile(confidence_level: float) -> float:

@@ -18,6 +18,8 @@ class Measurement:
     """One measurement (``value`` with errors) or one upper limit (``limit`` at a CL).
 
     Numbers are in ``unit``; ``confidence_level`` is that of the error or of the limit.
+    ``data_sets`` names the observations that the number was made from, where another number of the
+    package was made from them too: one likelihood may use each only once.
     """
 
     key: str
@@ -34,6 +36,7 @@ class Measurement:
     arxiv: str = ""
     checked_against: str = ""
     note: str = ""
+    data_sets: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, term: str, key: str) -> Measurement:
@@ -45,6 +48,7 @@ class Measurement:
         error = entry.pop("error", None)
         if error is not None:
             entry["error_up"] = entry["error_down"] = error
+        entry["data_sets"] = tuple(entry.get("data_sets", ()))
         known = {field.name for field in dataclasses.fields(cls)}
         return cls(key=key, **{name: entry[name] for name in entry if name in known})
 

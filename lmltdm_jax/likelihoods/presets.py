@@ -16,10 +16,11 @@ from lmltdm_jax.likelihoods.charm2_trident import Charm2Trident
 from lmltdm_jax.likelihoods.cmb_annihilation import CmbAnnihilation
 from lmltdm_jax.likelihoods.direct_detection import DirectDetection
 from lmltdm_jax.likelihoods.higgs_invisible import HiggsInvisible
-from lmltdm_jax.likelihoods.measurement import Measurement, measurement_table
+from lmltdm_jax.likelihoods.hubble import Hubble
+from lmltdm_jax.likelihoods.measurement import Measurement
 from lmltdm_jax.likelihoods.meson_to_h1 import MesonToH1BestFit, MesonToH1Limit
 from lmltdm_jax.likelihoods.muon_g2 import MuonG2
-from lmltdm_jax.likelihoods.n_eff import NEff, combine_with_local_h0
+from lmltdm_jax.likelihoods.n_eff import NEff
 from lmltdm_jax.likelihoods.na64mu import Na64Mu
 from lmltdm_jax.likelihoods.relic_density import RelicDensity
 from lmltdm_jax.likelihoods.theory import THEORY_TERMS
@@ -54,7 +55,7 @@ def _talk2024() -> Preset:
             MuonG2(load("muon_g2", "delta_a_mu_2023_wp2020")),
             Belle2NewPhysicsRate(load("belle2_bknunu", "br_np_talk")),
             HiggsInvisible(load("higgs_invisible", "br_inv_talk")),
-            NEff(_hubble_informed_n_eff("planck18", "talk_local")),
+            Hubble.load("talk_local"),
             RelicDensity(load("relic_density", "planck18")),
             CmbAnnihilation(load("cmb_annihilation", "p_ann_talk")),
             CcfrTrident(load("ccfr_trident", "ccfr_1991")),
@@ -74,7 +75,7 @@ def _current() -> Preset:
             MuonG2(load("muon_g2", "delta_a_mu_2025_wp2025")),
             Belle2Shape.load(),
             HiggsInvisible(load("higgs_invisible", "br_inv_atlas_2023")),
-            NEff(load("n_eff", "act_dr6")),
+            NEff.load("act_dr6"),
             RelicDensity(load("relic_density", "planck18")),
             CmbAnnihilation(load("cmb_annihilation", "p_ann_planck18")),
             CcfrTridentBeam(load("ccfr_trident", "ccfr_1991")),
@@ -104,18 +105,6 @@ def _current() -> Preset:
             DirectDetection.load("xenon1t_si"),
             *(term.load() for term in THEORY_TERMS),
         ),
-    )
-
-
-def _hubble_informed_n_eff(n_eff_key: str, h0_key: str) -> Measurement:
-    """N_eff as Planck's (N_eff, H0) plane and a local H0 prefer it: the talk's Hubble argument."""
-    plane = measurement_table("hubble")["planck18_neff_plane"]
-    return combine_with_local_h0(
-        Measurement.load("n_eff", n_eff_key),
-        h0_cmb=plane["value"],
-        slope=plane["slope_per_n_eff"],
-        h0_scatter=plane["scatter_given_n_eff"],
-        h0_local=Measurement.load("hubble", h0_key),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from lmltdm_jax._precision import require_x64
 from lmltdm_jax.errors import InputError
 from lmltdm_jax.inputs import StandardModel
-from lmltdm_jax.likelihoods.base import Context, Term
+from lmltdm_jax.likelihoods.base import Context, Term, check_no_double_counting
 from lmltdm_jax.likelihoods.nuisances import check_nuisances, shifted
 from lmltdm_jax.likelihoods.presets import load_preset
 from lmltdm_jax.model import build_point
@@ -51,6 +51,10 @@ class Likelihood(eqx.Module):
     nuisance_names: tuple[str, ...] = eqx.field(static=True, default=())
     """SM inputs that float (:mod:`.nuisances`); their values here are unit normal variables z"""
 
+    def __check_init__(self) -> None:
+        # Runs for every likelihood that is built or copied with other terms.
+        check_no_double_counting(self.term_list)
+
     # By identity, so that jax.jit(likelihood) works although terms hold arrays.
     __hash__ = object.__hash__
     __eq__ = object.__eq__
@@ -77,7 +81,11 @@ class Likelihood(eqx.Module):
         return dataclasses.replace(self, term_list=kept)
 
     def with_terms(self, *terms: Term) -> Likelihood:
-        """A copy with terms added; a term with the name of an existing one replaces it."""
+        """A copy with terms added; a term with the name of an existing one replaces it.
+
+        Raises:
+            InputError: two terms of the result hold the same observations (``Term.data_sets``).
+        """
         new = {term.name: term for term in self.term_list} | {term.name: term for term in terms}
         return dataclasses.replace(self, term_list=tuple(new.values()))
 

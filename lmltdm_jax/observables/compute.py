@@ -24,9 +24,10 @@ from lmltdm_jax.observables.cmb_annihilation import RELATIVE_VELOCITY, cmb_annih
 from lmltdm_jax.observables.direct_detection import sigma_si
 from lmltdm_jax.observables.h1_escape import br_h1_invisible
 from lmltdm_jax.observables.higgs_invisible import br_h2_invisible, br_h2_invisible_talk
+from lmltdm_jax.observables.hubble import h0_preferred
 from lmltdm_jax.observables.kaon_to_pion import br_kl_pi0_h1, br_kplus_piplus_h1
 from lmltdm_jax.observables.muon_g2 import delta_a_mu
-from lmltdm_jax.observables.n_eff import N_EFF_SM, delta_n_eff
+from lmltdm_jax.observables.n_eff import N_EFF_SM, late_neutrinos
 from lmltdm_jax.observables.na64mu import na64mu_yield
 from lmltdm_jax.observables.relic_density import N_X, omega_h2
 from lmltdm_jax.observables.thermal_average import annihilation
@@ -86,6 +87,12 @@ class Observables(eqx.Module):
     """Expected events at the central efficiency, whose normalisation is not verified"""
     sigma_si_cm2: jax.Array
     """Per nucleon of xenon at a typical momentum transfer"""
+    t_nu_over_t_gamma: jax.Array
+    """Neutrino over photon temperature once e+- are gone and Z' decayed (T_gamma << 0.1 MeV)"""
+    eta_nu: jax.Array
+    """mu_nu/T_nu then, the same for neutrinos and antineutrinos of each flavour"""
+    h0_preferred: jax.Array
+    """km/s/Mpc; mean of Planck's H0 at this n_eff (LCDM + N_eff), see :mod:`.hubble`"""
 
 
 def compute_observables(point: Point, widths: Widths, settings: ObservableSettings) -> Observables:
@@ -97,7 +104,8 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
     standard_model = jnp.asarray(br_bplus_kplus_nunu_sm(point.sm))
     pair = fence(annihilation(point, widths, N_X, velocity=RELATIVE_VELOCITY))
     cmb = cmb_annihilation(point, widths, sigma=pair.at_rest)
-    extra_neutrinos = delta_n_eff(p.m_zp, p.g_x)
+    neutrinos = late_neutrinos(p.m_zp, p.g_x)
+    n_eff = N_EFF_SM + neutrinos.delta_n_eff
     if settings.higgs_invisible == "talk":
         higgs_invisible = br_h2_invisible_talk(widths)
     else:
@@ -111,8 +119,8 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
     return Observables(
         delta_a_mu=delta_a_mu(point),
         kinetic_mixing=jnp.real(point.kinetic_mixing),
-        n_eff=N_EFF_SM + extra_neutrinos,
-        delta_n_eff=extra_neutrinos,
+        n_eff=n_eff,
+        delta_n_eff=neutrinos.delta_n_eff,
         br_bplus_kplus_np=new_physics,
         br_bplus_kplus_nunu_sm=standard_model,
         br_bplus_kplus_inv=new_physics + standard_model,
@@ -136,4 +144,7 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
         borexino_be7_ratio=borexino_be7_ratio(searched),
         na64mu_yield=na64mu_yield(searched, searched_widths),
         sigma_si_cm2=sigma_si(searched),
+        t_nu_over_t_gamma=neutrinos.t_nu_over_t_gamma,
+        eta_nu=neutrinos.eta_nu,
+        h0_preferred=h0_preferred(n_eff),
     )

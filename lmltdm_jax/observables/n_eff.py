@@ -1,15 +1,16 @@
-"""N_eff for inference: a smooth table of Delta N_eff(m_Z', g_X) made from the thermal history.
+"""N_eff, T_nu/T_gamma and mu_nu for inference: a smooth table made from the thermal history.
 
 The table (``scripts/generate_n_eff_table.py``) holds closure D of ``thermal_history`` for
 g >= 3e-8 and its extension C below, with the kinetic mixing at its loop value, on
-1.1 MeV < m < 200 MeV and 1e-12 < g < 1e-2. Delta is taken to the Standard Model value of the
-same closure, and N_eff = 3.044 + Delta (3.0440: arXiv:2110.11296).
+1.1 MeV < m < 200 MeV and 1e-12 < g < 1e-2. Its columns come from one solve per node. Delta is taken
+to the Standard Model value of closure D, and N_eff = 3.044 + Delta (3.0440: arXiv:2110.11296).
 """
 
 from __future__ import annotations
 
 import functools
 from importlib import resources
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,22 +23,41 @@ N_EFF_SM = 3.044  # arXiv:2110.11296
 _MARGIN_CELLS = 1.0
 
 
-@functools.cache
-def _patches() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(origin (2,), cell size (2,), coefficients (cells_m, cells_g, 4, 4)) of the bicubic spline.
+class LateNeutrinos(NamedTuple):
+    """Neutrinos after e+- annihilation and Z' decay, thermal with one T and mu for all flavours."""
 
-    Coefficients multiply t_m^(3-i) t_g^(3-j), t in units of the coordinate, from the lower corner.
+    delta_n_eff: jax.Array
+    t_nu_over_t_gamma: jax.Array
+    """(4/11)^(1/3) = 0.714 for instantaneous decoupling, 0.716 in the Standard Model"""
+    eta_nu: jax.Array
+    """mu_nu/T_nu, equal for neutrinos and antineutrinos (a number, not an asymmetry)"""
+
+
+class _Patches(NamedTuple):
+    """Bicubic splines of the columns of :class:`LateNeutrinos`, less their Standard Model values.
+
+    ``coefficients`` (cells_m, cells_g, 4, 4, 3) multiply t_m^(3-i) t_g^(3-j), t in units of the
+    coordinate from the lower corner of a cell.
     """
+
+    origin: np.ndarray
+    cell: np.ndarray
+    coefficients: np.ndarray
+    standard_model: np.ndarray
+
+
+@functools.cache
+def _patches() -> _Patches:
     with resources.files("lmltdm_jax.data").joinpath("n_eff", "table.npz").open("rb") as stream:
         table = dict(np.load(stream))
-    along_m = CubicSpline(table["ln_m"], table["delta"], axis=0).c  # (4, cells_m, nodes_g)
-    both = CubicSpline(table["ln_g"], along_m, axis=2).c  # (4, cells_g, 4, cells_m)
-    coefficients = np.ascontiguousarray(both.transpose(3, 1, 2, 0))
+    along_m = CubicSpline(table["ln_m"], table["shift"], axis=0).c  # (4, cells_m, nodes_g, 3)
+    both = CubicSpline(table["ln_g"], along_m, axis=2).c  # (4, cells_g, 4, cells_m, 3)
     axes = (table["ln_m"], table["ln_g"])
-    return (
-        np.array([axis[0] for axis in axes]),
-        np.array([axis[1] - axis[0] for axis in axes]),
-        coefficients,
+    return _Patches(
+        origin=np.array([axis[0] for axis in axes]),
+        cell=np.array([axis[1] - axis[0] for axis in axes]),
+        coefficients=np.ascontiguousarray(both.transpose(3, 1, 2, 0, 4)),
+        standard_model=table["standard_model"],
     )
 
 
@@ -48,18 +68,21 @@ def _saturate(u: jax.Array, low: float, high: float) -> jax.Array:
     return jnp.clip(u, low, high) + jnp.expm1(below) - jnp.expm1(-above)
 
 
-def delta_n_eff(m_zp: jax.Array, g_x: jax.Array) -> jax.Array:
-    """Delta N_eff of the Z' (closure D, C for g < 3e-8; loop kinetic mixing at q^2 = m_Z'^2).
+def late_neutrinos(m_zp: jax.Array, g_x: jax.Array) -> LateNeutrinos:
+    """Closure D (C for g < 3e-8) with the loop kinetic mixing at q^2 = m_Z'^2, from one look-up.
 
-    Bicubic spline in (ln m, ln g); interpolation error below 1e-3 for m > 4 MeV. Finite with a
-    continuous gradient for all positive arguments. Outside the table:
+    Bicubic splines in (ln m, ln g); interpolation error of Delta N_eff below 1e-3 for m > 4 MeV.
+    Finite with a continuous gradient for all positive arguments. Outside the table:
 
     * m < 1.1 MeV: constant in m. Z' -> e+ e- closes at 1.022 MeV, where the true Delta falls by an
       O(1) step and then, for lighter Z', depends on late equilibration (plateau 0.2 to 0.25 and
       above). For g > 1e-9 the value returned, several units, is excluded like the true one; do not
       use it quantitatively below 1.1 MeV.
-    * m > 200 MeV: falls as 1/m (of a value below 0.01: late decays of a frozen-in Z').
-    * g < 1e-12: falls as g (frozen-in Z'; decoupled Z' give Delta = 0). g > 1e-2: constant in g.
+    * m > 200 MeV: Delta falls as 1/m (of a value below 0.01: late decays of a frozen-in Z').
+    * g < 1e-12: Delta falls as g (frozen-in Z'; decoupled Z' give Delta = 0).
+      g > 1e-2: constant in g.
+
+    Temperature and chemical potential go to their Standard Model values where Delta falls.
 
     Caveats: production from muons (T > 30 MeV) and the spectrum of neutrinos from late decays of a
     heavy, weakly coupled Z' (m > 30 MeV, g < 1e-9) are not modelled.
@@ -68,7 +91,8 @@ def delta_n_eff(m_zp: jax.Array, g_x: jax.Array) -> jax.Array:
         m_zp: Z' mass [GeV], positive, any shape.
         g_x: gauge coupling, same shape or broadcastable; its sign is irrelevant.
     """
-    origin, cell, table = _patches()
+    patches = _patches()
+    origin, cell, table = patches.origin, patches.cell, patches.coefficients
     shape = np.array(table.shape[:2])
     u = (jnp.log(m_zp) - origin[0]) / cell[0]
     # 1e-100: g = 0 gives 0, not NaN
@@ -81,10 +105,20 @@ def delta_n_eff(m_zp: jax.Array, g_x: jax.Array) -> jax.Array:
     i = jnp.clip(jax.lax.stop_gradient(u_in).astype(int), 0, shape[0] - 1)
     j = jnp.clip(jax.lax.stop_gradient(v_in).astype(int), 0, shape[1] - 1)
     c = jnp.asarray(table)[i, j]
-    s, t = ((u_in - i) * cell[0])[..., None], (v_in - j) * cell[1]
-    rows = ((c[..., 0, :] * s + c[..., 1, :]) * s + c[..., 2, :]) * s + c[..., 3, :]
-    value = ((rows[..., 0] * t + rows[..., 1]) * t + rows[..., 2]) * t + rows[..., 3]
-    return fade * value
+    s, t = ((u_in - i) * cell[0])[..., None, None], ((v_in - j) * cell[1])[..., None]
+    rows = ((c[..., 0, :, :] * s + c[..., 1, :, :]) * s + c[..., 2, :, :]) * s + c[..., 3, :, :]
+    value = ((rows[..., 0, :] * t + rows[..., 1, :]) * t + rows[..., 2, :]) * t + rows[..., 3, :]
+    shift = fade[..., None] * value
+    return LateNeutrinos(
+        delta_n_eff=shift[..., 0],
+        t_nu_over_t_gamma=jnp.exp(shift[..., 1] + patches.standard_model[1]),
+        eta_nu=shift[..., 2] + patches.standard_model[2],
+    )
+
+
+def delta_n_eff(m_zp: jax.Array, g_x: jax.Array) -> jax.Array:
+    """Delta N_eff of :func:`late_neutrinos`, same arguments."""
+    return late_neutrinos(m_zp, g_x).delta_n_eff
 
 
 def n_eff(m_zp: jax.Array, g_x: jax.Array) -> jax.Array:

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -207,42 +208,53 @@ def _final_state(m, g_x, epsilon, closure: str, with_z: bool, steps: int) -> jax
     return integrate(rhs, y0, length, steps)
 
 
-def _n_eff(inputs: jax.Array, closure: str, with_z: bool, steps: int) -> jax.Array:
+class FinalState(NamedTuple):
+    """Neutrinos and photons after e+- annihilation and Z' decay, of one solve."""
+
+    n_eff: jax.Array
+    """(8/7)(11/4)^(4/3) rho_nu/rho_gamma"""
+    t_nu_over_t_gamma: jax.Array
+    eta_nu: jax.Array
+    """mu_nu/T_nu, the same for neutrinos and antineutrinos; 0 in closures A and B"""
+
+
+def _outputs(inputs: jax.Array, closure: str, with_z: bool, steps: int) -> jax.Array:
     m, g_x, epsilon = inputs
-    y = _final_state(m, g_x, epsilon, closure, with_z, steps)
-    return _N_EFF_FACTOR * jnp.exp(4 * y[1]) * pl.neutrino_moments(y[2]).rho / (math.pi**2 / 15)
+    _, d, eta, *_ = _final_state(m, g_x, epsilon, closure, with_z, steps)
+    n_eff = _N_EFF_FACTOR * jnp.exp(4 * d) * pl.neutrino_moments(eta).rho / (math.pi**2 / 15)
+    return jnp.stack([n_eff, jnp.exp(d), eta])
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
 def _solve(inputs: jax.Array, closure: str, with_z: bool, steps: int) -> jax.Array:
-    return _n_eff(inputs, closure, with_z, steps)
+    return _outputs(inputs, closure, with_z, steps)
 
 
 @_solve.defjvp
 def _solve_jvp(closure, with_z, steps, primals, tangents):
-    # Three inputs, one output: forward sensitivities serve reverse mode too, at a third of the
+    # Three inputs, three outputs: forward sensitivities serve reverse mode too, at a third of the
     # compile and run time of transposing the scan.
     (inputs,), (tangent,) = primals, tangents
 
     def twice(v):
-        value = _n_eff(v, closure, with_z, steps)
+        value = _outputs(v, closure, with_z, steps)
         return value, value
 
-    gradient, value = jax.jacfwd(twice, has_aux=True)(inputs)
-    return value, gradient @ tangent
+    jacobian, value = jax.jacfwd(twice, has_aux=True)(inputs)
+    return value, jacobian @ tangent
 
 
 _solve_jit = jax.jit(_solve, static_argnums=(1, 2, 3))
 
 
-def n_eff_ode(
+def thermal_history_ode(
     m_zp: jax.Array,
     g_x: jax.Array,
     epsilon: jax.Array,
     closure: str = "D",
     steps: int | None = None,
-) -> jax.Array:
-    """N_eff = (8/7)(11/4)^(4/3) rho_nu/rho_gamma after e+- annihilation and Z' decay.
+) -> FinalState:
+    """N_eff, T_nu/T_gamma and mu_nu/T_nu after e+- annihilation and Z' decay.
 
     Args:
         m_zp: Z' mass [GeV], scalar; 1e-6 to 0.3.
@@ -252,16 +264,35 @@ def n_eff_ode(
         closure: ``"A"``, ``"B"``, ``"C"`` or ``"D"``, see the module docstring.
         steps: integration steps; the default gives 1e-5 on N_eff.
 
-    Returns the scalar N_eff. Subtract ``n_eff_sm_ode`` of the same closure to get Delta N_eff.
     Works under jit, vmap, forward and reverse differentiation.
     """
     if closure not in CLOSURES:
         raise ValueError(f"closure must be one of {CLOSURES}, got {closure!r}")
     inputs = jnp.stack([jnp.asarray(v, dtype=float) for v in (1e3 * m_zp, g_x, epsilon)])
-    return _solve_jit(inputs, closure, True, steps or _STEPS[closure])
+    return FinalState(*_solve_jit(inputs, closure, True, steps or _STEPS[closure]))
+
+
+def standard_model_ode(closure: str = "D", steps: int | None = None) -> FinalState:
+    """The same without a Z', with (C, D) or without (A, B) neutrino chemical potential."""
+    closure = "D" if closure in ("C", "D") else "B"
+    inputs = jnp.array([1.0, 1.0, 0.0])
+    return FinalState(*_solve_jit(inputs, closure, False, steps or _STEPS[closure]))
+
+
+def n_eff_ode(
+    m_zp: jax.Array,
+    g_x: jax.Array,
+    epsilon: jax.Array,
+    closure: str = "D",
+    steps: int | None = None,
+) -> jax.Array:
+    """N_eff of :func:`thermal_history_ode`, same arguments.
+
+    Subtract ``n_eff_sm_ode`` of the same closure to get Delta N_eff.
+    """
+    return thermal_history_ode(m_zp, g_x, epsilon, closure, steps).n_eff
 
 
 def n_eff_sm_ode(closure: str = "D", steps: int | None = None) -> jax.Array:
-    """N_eff without a Z', with (C, D) or without (A, B) neutrino chemical potential."""
-    closure = "D" if closure in ("C", "D") else "B"
-    return _solve_jit(jnp.array([1.0, 1.0, 0.0]), closure, False, steps or _STEPS[closure])
+    """N_eff without a Z', see :func:`standard_model_ode`."""
+    return standard_model_ode(closure, steps).n_eff
