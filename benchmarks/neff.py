@@ -110,7 +110,8 @@ def main() -> None:
         report(f"closure D, scipy {method}, rtol {rtol:g}", None, micro)
         off = np.max(np.abs(values - np.asarray(solves["D"])[: len(values)]))
         print(
-            f"    scipy/one point {micro / single['D']:.3g}, largest |difference| of N_eff {off:.1e}"
+            f"    scipy/one point {micro / single['D']:.3g}, "
+            f"largest |difference| of N_eff {off:.1e}"
         )
 
 
