@@ -53,8 +53,14 @@ class Block(NamedTuple):
 
 def _kernel(target: Target, settings: NutsSettings) -> tuple[Callable, Callable]:
     """(initial state of a chain, one transition) of NumPyro's NUTS on a target."""
-    # Jitted inside the program only so that its trace is kept: NumPyro traces it several times.
-    init, sample = hmc(jax.jit(target.potential), algo="NUTS")
+
+    # Jitted inside the program only so that its trace is kept: NumPyro traces it several times. A
+    # function of its own, because a bound method would compare the target's arrays, traced here.
+    @jax.jit
+    def potential(y: jax.Array) -> jax.Array:
+        return target.potential(y)
+
+    init, sample = hmc(potential, algo="NUTS")
 
     def first_state(y: jax.Array, key: jax.Array, covariance: jax.Array) -> HMCState:
         # Every block fills in the potential and its gradient.

@@ -11,6 +11,7 @@ from lmltdm_jax.inference.nuts import NutsSettings
 from typer.testing import CliRunner
 
 from lmltdm_jax.cli import app
+from lmltdm_jax.likelihoods.zp_searches import ZpSearch
 from lmltdm_jax.parameters import sampled_parameters
 
 TINY = fitting.FitSettings(64, 3, NutsSettings(4, 2, 4, 3, 2, 3))
@@ -19,9 +20,10 @@ TINY = fitting.FitSettings(64, 3, NutsSettings(4, 2, 4, 3, 2, 3))
 
 @pytest.fixture(scope="module")
 def target(talk2024):
-    """Posterior of three terms: their gradient compiles in seconds."""
+    """Posterior of four terms, one with arrays: their gradient compiles in seconds."""
     slow = ("relic_density", "cmb_annihilation", "belle2_br", "higgs_invisible")
-    return fitting.build_target(talk2024.without(*slow))
+    likelihood = talk2024.without(*slow).with_terms(ZpSearch.load("na64e_invisible"))
+    return fitting.build_target(likelihood)
 
 
 @pytest.fixture(scope="module")

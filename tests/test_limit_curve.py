@@ -12,7 +12,7 @@ import pytest
 from lmltdm_jax import InputError, Likelihood, Parameters
 from lmltdm_jax.likelihoods.base import Context, limit_quantile
 from lmltdm_jax.likelihoods.limit_curve import LimitCurve, LimitCurveTerm, limit_curve_names
-from lmltdm_jax.likelihoods.meson_to_h1 import MesonToH1BestFit
+from lmltdm_jax.likelihoods.meson_to_h1 import MesonToH1BestFit, MesonToH1Limit
 from lmltdm_jax.likelihoods.presets import load_preset
 from lmltdm_jax.model import build_point
 from lmltdm_jax.observables.compute import ObservableSettings, compute_observables
@@ -21,8 +21,11 @@ from lmltdm_jax.widths import build_widths
 
 BENCHMARK = Parameters.benchmark()
 TERMS = {
-    term.name: term for term in load_preset("current").terms if term.name in limit_curve_names()
+    term.name: term
+    for term in load_preset("current").terms
+    if isinstance(term, MesonToH1BestFit | MesonToH1Limit)
 }
+"""Curves in m_h1; those in m_zp and m_x have test_zp_searches.py and test_searches.py."""
 LIMITS = {name: term for name, term in TERMS.items() if isinstance(term, LimitCurveTerm)}
 
 
@@ -203,3 +206,11 @@ def test_light_h1_is_excluded_by_kaons():
     assert np.all(np.asarray(value(logs)) < -0.5 * 500.0**2)
     allowed = jnp.stack([masses, jnp.full(4, math.log(3e-5))], axis=1)
     assert np.all(np.asarray(value(allowed)) > -0.5)
+
+
+@pytest.mark.parametrize("name", limit_curve_names())
+def test_a_curve_loaded_twice_compiles_once(name):
+    """Two trees with unequal constants are two programs; gaps are nan, which equals nothing."""
+    preset = load_preset("current").terms, load_preset("current").terms
+    first, second = (next(t for t in terms if t.name == name) for terms in preset)
+    assert jax.tree.structure(first) == jax.tree.structure(second)

@@ -132,6 +132,12 @@ def test_borexino_likelihood_is_the_integral_over_a_log_normal_flux(ratio):
     assert loglike == pytest.approx(math.log(total / unit), abs=1e-6)
 
 
+def test_borexino_is_unverified_because_the_expected_rate_is(current):
+    term = next(t for t in current.term_list if t.name == "borexino_be7")
+    assert term.measurement.status == "checked"
+    assert [m.status for m in term.measurements()] == ["checked", "unverified"]
+
+
 # NA64mu
 
 

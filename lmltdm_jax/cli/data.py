@@ -9,7 +9,6 @@ from rich.table import Table
 from lmltdm_jax.cli._console import stdout_console
 
 if TYPE_CHECKING:
-    from lmltdm_jax.likelihoods.base import Term
     from lmltdm_jax.likelihoods.measurement import Measurement
 
 
@@ -88,7 +87,7 @@ def _users(measurement: Measurement) -> list[str]:
     return [
         name
         for name in preset_names()
-        if any(uses(m) for term in load_preset(name).terms for m in _behind(term))
+        if any(uses(m) for term in load_preset(name).terms for m in term.measurements())
     ]
 
 
@@ -97,10 +96,3 @@ def _users_of_curve(name: str) -> list[str]:
     from lmltdm_jax.likelihoods.presets import load_preset, preset_names
 
     return [p for p in preset_names() if any(t.name == name for t in load_preset(p).terms)]
-
-
-def _behind(term: Term) -> list[Measurement]:
-    """The measurement of a term and others that it holds (a Standard Model prediction)."""
-    from lmltdm_jax.likelihoods.measurement import Measurement
-
-    return [value for value in vars(term).values() if isinstance(value, Measurement)]

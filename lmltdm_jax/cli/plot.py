@@ -87,6 +87,15 @@ def gx_mzp(output: Output = Path("gx_mzp.png")) -> None:
     save(figure, output)
 
 
+@plot.command("sintheta-mh1")
+def sintheta_mh1(output: Output = Path("sintheta_mh1.png")) -> None:
+    """The plane (m_h1, sin theta): Belle II's band, K, K* and Higgs-invisible exclusions."""
+    check_output(output)
+    from lmltdm_jax.inference import sintheta_mh1_figure  # pyright: ignore[reportMissingImports]
+
+    save(sintheta_mh1_figure.sintheta_mh1(), output)
+
+
 @plot.command("neff")
 def neff(output: Output = Path("neff.png")) -> None:
     """Delta N_eff over (m_zp, g_x) with the Hubble-tension range and muon g-2 of 2023 and 2025."""

@@ -51,12 +51,17 @@ def predict(
             "--gradient", help="With --point: norm of each term's gradient, too (compiles longer)."
         ),
     ] = False,
+    spectrum: Annotated[
+        Path | None,
+        typer.Option(help="With --point: dBR/dq2 of B+ -> K+ inv on a grid, .csv or .json."),
+    ] = None,
 ) -> None:
     """Predict all observables and likelihood terms of points.
 
     The output has the input columns as given, then the observables, loglike and loglike_TERM. With
     --point, prints the point beside the measurements, with pulls.
     """
+    from lmltdm_jax.cli.spectrum import write_spectrum
     from lmltdm_jax.cli.tables import PointTable, parse_point, read_points
     from lmltdm_jax.likelihoods.total import Likelihood
     from lmltdm_jax.parameters import Parameters
@@ -65,12 +70,16 @@ def predict(
         raise InputError("give either a file of points or --point NAME=VALUE, and not both")
     if gradient and not point:
         raise InputError("--gradient goes with --point; a file of points has no gradient columns")
+    if spectrum is not None and not point:
+        raise InputError("--spectrum goes with --point: it is a table of one point")
     likelihood = Likelihood.from_preset(preset)
     if points is not None:
         predict_table(read_points(points), likelihood, output)
         return
     values = Parameters.benchmark().to_dict() | parse_point(point or [])
     table = PointTable(tuple(values), np.array([list(values.values())], dtype=float))
+    if spectrum is not None:
+        write_spectrum(Parameters.from_vector(table.vectors()[0]), likelihood, spectrum)
     predict_point(table, likelihood, output, gradient)
 
 

@@ -36,6 +36,10 @@ class Term(eqx.Module):
     measurement: eqx.AbstractVar[Measurement]
     name: eqx.AbstractVar[str]
 
+    def measurements(self) -> list[Measurement]:
+        """The data, and other numbers that the term holds (a rate expected without new physics)."""
+        return [value for value in vars(self).values() if isinstance(value, Measurement)]
+
     @property
     def data_sets(self) -> frozenset[str]:
         """Observations in this term that no other term of a likelihood may hold, too.

@@ -8,6 +8,7 @@ import jax
 
 from lmltdm_jax.likelihoods.base import Context
 from lmltdm_jax.likelihoods.limit_curve import LimitCurve, LimitCurveTerm, curve_entry
+from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.observables.direct_detection import Nucleus, sigma_si
 
 
@@ -29,4 +30,4 @@ class DirectDetection(LimitCurveTerm):
         return cls(measurement=curve.measurement, curve=curve, name=name, target=target)
 
     def rate(self, context: Context) -> jax.Array:
-        return sigma_si(context.point, self.target)
+        return fence(sigma_si(fence(context.point), self.target))

@@ -170,7 +170,8 @@ class LimitCurve(eqx.Module):
             mass=entry["mass"],
             observable=entry["observable"],
             power=float(entry.get("power", 1.0)),
-            raw=tuple((float(m), float(v)) for m, v in rows[:, :2]),
+            # One object for every gap: nan equals only itself, and unequal curves recompile.
+            raw=tuple((float(m), math.nan if np.isnan(v) else float(v)) for m, v in rows[:, :2]),
         )
 
 

@@ -55,9 +55,9 @@ class Likelihood(eqx.Module):
         # Runs for every likelihood that is built or copied with other terms.
         check_no_double_counting(self.term_list)
 
-    def __hash__(self) -> int:
-        # So that jax.jit(likelihood) works although terms hold arrays, which have no hash.
-        return id(self)
+    # By identity, so that jax.jit(likelihood) works although terms hold arrays.
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
 
     @classmethod
     def from_preset(cls, name: str) -> Likelihood:
@@ -147,7 +147,7 @@ class Likelihood(eqx.Module):
                 pull=float(evaluation.pulls[term.name]),
                 loglike=float(evaluation.terms[term.name]),
                 gradient_norm=float(norms[term.name]),
-                status=term.measurement.status,
+                status=_status(term),
             )
             for term in self.term_list
         )
@@ -178,6 +178,12 @@ def _gradient_norms(likelihood, params, nuisances):
     rows = jax.jacrev(lambda v: likelihood.terms(Parameters.from_vector(v), nuisances))(vector)
     scale = jnp.where(np.array([i.scale == "log" for i in PARAMETER_TABLE]), vector, 1.0)
     return {name: jnp.linalg.norm(row * scale) for name, row in rows.items()}
+
+
+def _status(term: Term) -> str:
+    """``checked`` if every number behind the term is."""
+    checked = all(m.status == "checked" for m in term.measurements())
+    return "checked" if checked else "unverified"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from lmltdm_jax.errors import InputError
 from lmltdm_jax.likelihoods.base import Context
 from lmltdm_jax.likelihoods.limit_curve import LimitCurve, LimitCurveTerm, curve_entry
+from lmltdm_jax.numerics.fence import fence
 
 FINAL_STATES = ("mumu", "invisible", "any")
 
@@ -53,4 +54,7 @@ class ZpSearch(LimitCurveTerm):
         return jnp.hypot(jnp.real(eps), jnp.imag(eps))
 
     def prediction(self, context: Context) -> jax.Array:
-        return super().prediction(context) * self.share(context)
+        mass = jnp.asarray(context.point.params.m_zp, float)
+        # Between the widths and each curve: else all curves become one fusion with all widths.
+        mass, rate, share = fence((mass, self.rate(context), self.share(context)))
+        return self.curve.relative_rate(mass, rate) * share
