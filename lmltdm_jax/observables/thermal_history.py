@@ -23,6 +23,9 @@ Closures:
   already at g > 1e-9 (m/100 keV)^(1/2), the relaxation rate exceeds what fixed steps resolve and
   the result may be NaN.
 
+X and H1 lighter than about 20 MeV can be added to closures A, B and D (:func:`light_x`,
+:func:`light_h1`).
+
 Left out: muons and pions (so T < 30 MeV physics only), nu nu <-> Z'Z' (matters only for
 epsilon = 0), flavour-dependent temperatures, spectral distortions; ``n_eff_theory_error`` in
 ``n_eff`` covers them.
@@ -32,6 +35,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -44,6 +48,36 @@ CLOSURES = ("A", "B", "C", "D")
 _STEPS = {"A": 500, "B": 500, "C": 2400, "D": 500}
 _MAX_GAP = 100.0  # exp(-100) is the least Z' occupation followed in closure C
 _N_EFF_FACTOR = 8 / 7 * (11 / 4) ** (4 / 3)
+
+
+_Kinds = tuple[tuple[float, float], ...]
+
+
+class Boson(NamedTuple):
+    """A species in equilibrium with neutrinos and Z' until it is gone: entropy goes to that bath.
+
+    Its own freeze-out is left out: what stays behind (the dark matter) has no energy to speak of.
+    """
+
+    mass: jax.Array | float
+    """GeV"""
+    dof: float
+    weight: float
+    """mu = weight mu_nu in closure D: the units of neutrino number it carries"""
+
+
+def light_x(m_x: jax.Array | float) -> Boson:
+    """X and X*, mass in GeV, kept in equilibrium by X X* <-> nu nubar.
+
+    In closure D that fixes mu_X = mu_nu. X X* <-> Z' Z' alone would mean mu_X = 2 mu_nu, and both
+    together change the neutrino number, which is closure B while X are there.
+    """
+    return Boson(m_x, 2.0, 1.0)
+
+
+def light_h1(m_h1: jax.Array | float) -> Boson:
+    """H1, mass in GeV, in equilibrium by H1 <-> Z' Z' (on or off shell)."""
+    return Boson(m_h1, 1.0, 4.0)
 
 
 def _hubble(rho: jax.Array) -> jax.Array:
@@ -69,27 +103,58 @@ def _solve2(a, b, c, d, u, v):
     return (d * u - b * v) / det, (a * v - c * u) / det
 
 
-def _equilibrium_rhs(y, m, width_ee, closure: str, with_z: bool):
-    """Closures A, B, D: y = (ln T_gamma/MeV, d = ln T_nu/T_gamma, eta = mu_nu/T_nu), y' = dy/dN."""
+class _Bath(NamedTuple):
+    """Everything at T_nu in powers of it: sums over species, and derivatives along (ln T_nu, eta).
+
+    ``n`` counts neutrinos: a species with mu = w mu_nu carries w units.
+    """
+
+    n: jax.Array
+    n_lnt: jax.Array
+    n_eta: jax.Array
+    rho: jax.Array
+    enthalpy: jax.Array
+    rho_lnt: jax.Array
+    rho_eta: jax.Array
+
+
+def _bosons(x, eta, dof: float, weight: float) -> _Bath:
+    """Bosons of mass x T_nu with mu = weight mu_nu, in equilibrium with the neutrinos."""
+    z = pl.bose_moments(x, x - weight * eta)
+    size = dof / pl.Z_DOF * jnp.exp(weight * eta - x)
+    e1 = z.k1 + x * z.n1  # integral of (E/T) f (1 + f)
+    e2 = z.k2 + 2 * x * z.k1 + x**2 * z.n1
+    rho = z.kinetic + x * z.n
+    return _Bath(
+        n=weight * size * z.n,
+        n_lnt=weight * size * e1,
+        n_eta=weight**2 * size * z.n1,
+        rho=size * rho,
+        enthalpy=size * (rho + z.p),
+        rho_lnt=size * e2,
+        rho_eta=weight * size * e1,
+    )
+
+
+def _equilibrium_rhs(y, m, width_ee, closure: str, with_z: bool, masses=(), kinds=()):
+    """Closures A, B, D: y = (ln T_gamma/MeV, d = ln T_nu/T_gamma, eta = mu_nu/T_nu), y' = dy/dN.
+
+    ``masses`` [MeV] and ``kinds`` (degrees of freedom, weight) are those of further bosons.
+    """
     ln_t, d, eta = y
     t = jnp.exp(ln_t)
     em, nu = pl.electromagnetic(ln_t), pl.neutrino_moments(eta)
     ratio3, ratio4 = jnp.exp(3 * d), jnp.exp(4 * d)
     c_rho, c_n = pl.weak_exchange(em, t, d, eta)
 
-    n, n_lnt, n_eta = nu.n, 3 * nu.n, nu.n_eta
-    rho, enthalpy, rho_lnt, rho_eta = nu.rho, 4 / 3 * nu.rho, 4 * nu.rho, nu.rho_eta
+    neutrinos = _Bath(nu.n, 3 * nu.n, nu.n_eta, nu.rho, 4 / 3 * nu.rho, 4 * nu.rho, nu.rho_eta)
+    species = [neutrinos]
+    to_x = jnp.exp(-d) / t
+    for mass, (dof, weight) in zip(masses, kinds, strict=True):
+        species.append(_bosons(mass * to_x, eta, dof, weight))
     if with_z:
-        x_nu = m / t * jnp.exp(-d)
-        z = pl.bose_moments(x_nu, x_nu - 2 * eta)
-        size = jnp.exp(2 * eta - x_nu)
-        e1 = z.k1 + x_nu * z.n1  # integral of (E/T) f (1 + f)
-        e2 = z.k2 + 2 * x_nu * z.k1 + x_nu**2 * z.n1
         # each Z' carries two units of neutrino number and mu_Z' = 2 mu_nu
-        n, n_lnt, n_eta = n + 2 * size * z.n, n_lnt + 2 * size * e1, n_eta + 4 * size * z.n1
-        rho_z = z.kinetic + x_nu * z.n
-        rho, enthalpy = rho + size * rho_z, enthalpy + size * (rho_z + z.p)
-        rho_lnt, rho_eta = rho_lnt + size * e2, rho_eta + 2 * size * e1
+        species.append(_bosons(m * to_x, eta, pl.Z_DOF, 2.0))
         if closure != "A":
             x = m / t
             h1, h2 = pl.decay_densities(x)
@@ -99,15 +164,18 @@ def _equilibrium_rhs(y, m, width_ee, closure: str, with_z: bool):
             # two neutrinos per event
             c_n = c_n + 2 * scale / x * h1 * jnp.expm1(2 * eta + ratio1)
 
-    hubble = _hubble(t**4 * (em.rho + ratio4 * rho))
+    bath = _Bath(*(sum(column[1:], column[0]) for column in zip(*species, strict=True)))
+    hubble = _hubble(t**4 * (em.rho + ratio4 * bath.rho))
     gained_rho, gained_n = c_rho / hubble, c_n / hubble  # over T_gamma^4, T_gamma^3
     dln_t = (-3 * em.enthalpy - gained_rho) / em.drho_dlnt
-    rate_rho = -3 * enthalpy + gained_rho / ratio4
+    rate_rho = -3 * bath.enthalpy + gained_rho / ratio4
     if closure == "D":
-        rate_n = -3 * n + gained_n / ratio3
-        dln_t_nu, deta = _solve2(n_lnt, n_eta, rho_lnt, rho_eta, rate_n, rate_rho)
+        rate_n = -3 * bath.n + gained_n / ratio3
+        dln_t_nu, deta = _solve2(
+            bath.n_lnt, bath.n_eta, bath.rho_lnt, bath.rho_eta, rate_n, rate_rho
+        )
     else:
-        dln_t_nu, deta = rate_rho / rho_lnt, jnp.zeros_like(d)
+        dln_t_nu, deta = rate_rho / bath.rho_lnt, jnp.zeros_like(d)
     return jnp.stack([dln_t, dln_t_nu - dln_t, deta])
 
 
@@ -189,7 +257,7 @@ def _freeze_in_start(m, t_start, width_nu):
     return jnp.stack([jnp.log(t_start), 0.0 * m, 0.0 * m, z, v])
 
 
-def _final_state(m, g_x, epsilon, closure: str, with_z: bool, steps: int) -> jax.Array:
+def _final_state(m, g_x, epsilon, masses, closure: str, with_z: bool, steps: int, kinds: _Kinds):
     width_ee = _width_ee(m, epsilon)
     if closure == "C":
         width_nu = _width_nu(m, g_x)
@@ -203,7 +271,7 @@ def _final_state(m, g_x, epsilon, closure: str, with_z: bool, steps: int) -> jax
         y0 = jnp.stack([jnp.log(t_start), 0.0 * m, 0.0 * m])
 
         def rhs(y):
-            return _equilibrium_rhs(y, m, width_ee, closure, with_z)
+            return _equilibrium_rhs(y, m, width_ee, closure, with_z, masses, kinds)
 
     return integrate(rhs, y0, length, steps)
 
@@ -218,33 +286,33 @@ class FinalState(NamedTuple):
     """mu_nu/T_nu, the same for neutrinos and antineutrinos; 0 in closures A and B"""
 
 
-def _outputs(inputs: jax.Array, closure: str, with_z: bool, steps: int) -> jax.Array:
-    m, g_x, epsilon = inputs
-    _, d, eta, *_ = _final_state(m, g_x, epsilon, closure, with_z, steps)
+def _outputs(inputs, closure: str, with_z: bool, steps: int, kinds: _Kinds) -> jax.Array:
+    m, g_x, epsilon, *masses = inputs
+    _, d, eta, *_ = _final_state(m, g_x, epsilon, masses, closure, with_z, steps, kinds)
     n_eff = _N_EFF_FACTOR * jnp.exp(4 * d) * pl.neutrino_moments(eta).rho / (math.pi**2 / 15)
     return jnp.stack([n_eff, jnp.exp(d), eta])
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
-def _solve(inputs: jax.Array, closure: str, with_z: bool, steps: int) -> jax.Array:
-    return _outputs(inputs, closure, with_z, steps)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3, 4))
+def _solve(inputs, closure: str, with_z: bool, steps: int, kinds: _Kinds) -> jax.Array:
+    return _outputs(inputs, closure, with_z, steps, kinds)
 
 
 @_solve.defjvp
-def _solve_jvp(closure, with_z, steps, primals, tangents):
-    # Three inputs, three outputs: forward sensitivities serve reverse mode too, at a third of the
+def _solve_jvp(closure, with_z, steps, kinds, primals, tangents):
+    # A few inputs, three outputs: forward sensitivities serve reverse mode too, at a third of the
     # compile and run time of transposing the scan.
     (inputs,), (tangent,) = primals, tangents
 
     def twice(v):
-        value = _outputs(v, closure, with_z, steps)
+        value = _outputs(v, closure, with_z, steps, kinds)
         return value, value
 
     jacobian, value = jax.jacfwd(twice, has_aux=True)(inputs)
     return value, jacobian @ tangent
 
 
-_solve_jit = jax.jit(_solve, static_argnums=(1, 2, 3))
+_solve_jit = jax.jit(_solve, static_argnums=(1, 2, 3, 4))
 
 
 def thermal_history_ode(
@@ -253,6 +321,7 @@ def thermal_history_ode(
     epsilon: jax.Array,
     closure: str = "D",
     steps: int | None = None,
+    bosons: Sequence[Boson] = (),
 ) -> FinalState:
     """N_eff, T_nu/T_gamma and mu_nu/T_nu after e+- annihilation and Z' decay.
 
@@ -263,20 +332,25 @@ def thermal_history_ode(
             Only its square matters. Not used by closure A.
         closure: ``"A"``, ``"B"``, ``"C"`` or ``"D"``, see the module docstring.
         steps: integration steps; the default gives 1e-5 on N_eff.
+        bosons: further light species, e.g. ``[light_x(7e-3)]``; not with closure C.
 
-    Works under jit, vmap, forward and reverse differentiation.
+    Works under jit, vmap, forward and reverse differentiation, along the bosons' masses too.
     """
     if closure not in CLOSURES:
         raise ValueError(f"closure must be one of {CLOSURES}, got {closure!r}")
-    inputs = jnp.stack([jnp.asarray(v, dtype=float) for v in (1e3 * m_zp, g_x, epsilon)])
-    return FinalState(*_solve_jit(inputs, closure, True, steps or _STEPS[closure]))
+    if bosons and closure == "C":
+        raise ValueError("closure C has no species besides neutrinos and Z'")
+    masses = [1e3 * boson.mass for boson in bosons]
+    inputs = jnp.stack([jnp.asarray(v, float) for v in (1e3 * m_zp, g_x, epsilon, *masses)])
+    kinds = tuple((boson.dof, boson.weight) for boson in bosons)
+    return FinalState(*_solve_jit(inputs, closure, True, steps or _STEPS[closure], kinds))
 
 
 def standard_model_ode(closure: str = "D", steps: int | None = None) -> FinalState:
     """The same without a Z', with (C, D) or without (A, B) neutrino chemical potential."""
     closure = "D" if closure in ("C", "D") else "B"
     inputs = jnp.array([1.0, 1.0, 0.0])
-    return FinalState(*_solve_jit(inputs, closure, False, steps or _STEPS[closure]))
+    return FinalState(*_solve_jit(inputs, closure, False, steps or _STEPS[closure], ()))
 
 
 def n_eff_ode(
