@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lmltdm_jax import InputError, Likelihood
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.likelihoods.base import Context
 from lmltdm_jax.likelihoods.belle2_data import bin_edges, events_per_bin, null_fractions
@@ -176,6 +177,16 @@ def test_gradient_is_that_of_finite_differences(column):
         rtol=1e-3,
         atol=5e-4,
     )
+
+
+def test_shape_and_rates_do_not_combine():
+    current = Likelihood.from_preset("current")
+    with pytest.raises(InputError, match="inclusive tag"):
+        current.with_terms(Belle2ItaHta.load())
+    names = [
+        t.name for t in current.without("belle2_shape").with_terms(Belle2ItaHta.load()).term_list
+    ]
+    assert "belle2_ita_hta" in [term.name for term in rates.term_list]
 
 
 def test_terms_follow_the_interface():

@@ -69,5 +69,6 @@ def _combination(inclusive: Measurement, hadronic: Measurement) -> Measurement:
         value=value,
         error_up=(low.error_up**-2 + high.error_up**-2) ** -0.5,
         error_down=(low.error_down**-2 + high.error_down**-2) ** -0.5,
+        data_sets=(*inclusive.data_sets, *hadronic.data_sets),
         note="derived: weighted mean",
     )
