@@ -183,9 +183,7 @@ def test_shape_and_rates_do_not_combine():
     current = Likelihood.from_preset("current")
     with pytest.raises(InputError, match="inclusive tag"):
         current.with_terms(Belle2ItaHta.load())
-    names = [
-        t.name for t in current.without("belle2_shape").with_terms(Belle2ItaHta.load()).term_list
-    ]
+    rates = current.without("belle2_shape").with_terms(Belle2ItaHta.load())
     assert "belle2_ita_hta" in [term.name for term in rates.term_list]
 
 

@@ -134,7 +134,9 @@ def test_values_and_gradients_at_ends_and_thresholds(name):
         value = compiled(name, "value")(vector)
         forward, reverse = (compiled(name, kind)(vector) for kind in ("forward", "reverse"))
         assert np.isfinite(value) and np.all(np.isfinite(reverse))
-        np.testing.assert_allclose(forward, reverse, rtol=1e-9, atol=1e-12)
+        # A derivative that is zero up to rounding beside one of 1e6 has its rounding.
+        atol = 1e-12 * (1.0 + np.abs(reverse).max())
+        np.testing.assert_allclose(forward, reverse, rtol=1e-9, atol=atol)
         if not low <= vector[0] <= raw[-1][0]:
             assert value == 0.0
             np.testing.assert_array_equal(reverse, 0.0)
