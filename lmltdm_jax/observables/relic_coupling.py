@@ -69,7 +69,7 @@ def lambda_for_relic(
 
 def _brackets(excess) -> tuple[jax.Array, jax.Array]:
     """Ends (2, 2) in ln lambda of the first fall and of the last rise; whether they exist (2,)."""
-    nodes = jnp.asarray(np.linspace(*np.log(RANGE), _NODES))
+    nodes = jnp.asarray(np.linspace(math.log(RANGE[0]), math.log(RANGE[1]), _NODES))
     values = jax.lax.map(excess, nodes)
     k = jnp.clip(jnp.argmin(values), 1, _NODES - 2)
     deepest, value = _minimum(excess, nodes[k - 1], nodes[k + 1])
