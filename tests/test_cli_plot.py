@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from lmltdm_jax.cli import INPUT_ERROR, app
 
 pytestmark = pytest.mark.fast
-FIGURES = ("belle2", "gx-mzp", "neff", "sintheta-mh1")
+FIGURES = ("belle2", "gx-mzp", "neff", "relic", "sintheta-mh1")
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -106,3 +106,14 @@ def neff(output: Output = Path("neff.png")) -> None:
         plane = neff_figure.neff_plane()
         figure = neff_figure.neff(plane)
     save(figure, output)
+
+
+@plot.command("relic")
+def relic(output: Output = Path("relic.png")) -> None:
+    """lambda_PhiX of the relic density against m_X and m_H1, both branches, with exclusions."""
+    check_output(output)
+    from lmltdm_jax.inference import relic_figure  # pyright: ignore[reportMissingImports]
+
+    with Console(stderr=True).status("solving for the coupling"):
+        figure = relic_figure.relic()
+    save(figure, output)
