@@ -1,6 +1,10 @@
 """Standard Model inputs that may float: each a unit normal z of its own.
 
 * Any input with an error in its file: log-normal, value (1 + error/value)^z.
+* ``kappa_sb`` moves kappa_sd by the same factor. Its error is that of the top loop (the scheme of
+  m_t; both are proportional to m_t^2) and of V_ts, which both contain; m_b and m_s drop out of the
+  rates. V_td is independent and floats with ``v_ts_v_td_re`` and ``v_ts_v_td_im``, whose errors
+  contain the 1.8 % of V_ts again.
 * ``ff_bk_1`` to ``ff_bk_5``: B -> K form factors f_0 and f_+ of arXiv:2207.12468, whitened: the
   coefficients are central + L z with L L^T their covariance (f_T enters no observable here).
 * ``a0_bkstar``: the B -> K* form factor A_0, log-normal with the error of its file.
@@ -43,6 +47,8 @@ def shifted(sm: StandardModel, inputs: str, z: Mapping[str, jax.Array]) -> Stand
     for name in z.keys() - {*FORM_FACTORS, A_ZERO}:
         error = table[name]["error"] / table[name]["value"]
         changes[name] = getattr(sm, name) * log_normal_factor(z[name], error)
+    if "kappa_sb" in z:
+        changes["kappa_sd_factor"] = changes["kappa_sb"] / sm.kappa_sb
     if any(name in z for name in FORM_FACTORS):
         changes["bk_whitened"] = jnp.stack(
             [jnp.asarray(z.get(n, 0.0), float) for n in FORM_FACTORS]

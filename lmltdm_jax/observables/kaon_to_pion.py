@@ -20,8 +20,12 @@ from lmltdm_jax.widths import Widths
 
 
 def kappa_sd(sm: StandardModel, ckm: jax.Array | float) -> jax.Array | float:
-    """3 sqrt2 G_F m_t^2 |V_td V_ts*| m_s/(16 pi^2 v_h); ``ckm``: the product of CKM elements."""
-    return 3.0 * math.sqrt(2.0) * sm.g_f * sm.m_t**2 * ckm * sm.m_s / (16.0 * math.pi**2 * sm.v_h)
+    """3 sqrt2 G_F m_t^2 |V_td V_ts*| m_s/(16 pi^2 v_h); ``ckm``: the product of CKM elements.
+
+    The top loop and V_ts are those of kappa_sb: where that floats, ``kappa_sd_factor`` follows.
+    """
+    loop = 3.0 * math.sqrt(2.0) * sm.g_f * sm.m_t**2 / (16.0 * math.pi**2 * sm.v_h)
+    return sm.kappa_sd_factor * loop * ckm * sm.m_s
 
 
 def _transition(
