@@ -8,6 +8,8 @@
 * ``ff_bk_1`` to ``ff_bk_5``: B -> K form factors f_0 and f_+ of arXiv:2207.12468, whitened: the
   coefficients are central + L z with L L^T their covariance (f_T enters no observable here).
 * ``a0_bkstar``: the B -> K* form factor A_0, log-normal with the error of its file.
+* ``h1_running``: the line shape of a broad H1, which lacks the real part of the self-energy: every
+  spectrum is multiplied by :func:`lmltdm_jax.observables.self_energy.theory_error_factor`.
 """
 
 from __future__ import annotations
@@ -24,12 +26,18 @@ from lmltdm_jax.observables.form_factors import WHITENED_BK, a_zero_relative_err
 
 FORM_FACTORS = tuple(f"ff_bk_{i + 1}" for i in range(WHITENED_BK))
 A_ZERO = "a0_bkstar"
+H1_RUNNING = "h1_running"
 
 
 def known_nuisances(inputs: str) -> tuple[str, ...]:
     """Names that may float with an input set."""
     table = input_table(inputs)
-    return (*(name for name in table if table[name]["error"] > 0.0), *FORM_FACTORS, A_ZERO)
+    return (
+        *(name for name in table if table[name]["error"] > 0.0),
+        *FORM_FACTORS,
+        A_ZERO,
+        H1_RUNNING,
+    )
 
 
 def check_nuisances(names: tuple[str, ...], inputs: str) -> None:
@@ -44,7 +52,7 @@ def shifted(sm: StandardModel, inputs: str, z: Mapping[str, jax.Array]) -> Stand
     """``sm`` with every nuisance of ``z`` moved by that many standard deviations."""
     table = input_table(inputs)
     changes = {}
-    for name in z.keys() - {*FORM_FACTORS, A_ZERO}:
+    for name in z.keys() - {*FORM_FACTORS, A_ZERO, H1_RUNNING}:
         error = table[name]["error"] / table[name]["value"]
         changes[name] = getattr(sm, name) * log_normal_factor(z[name], error)
     if "kappa_sb" in z:
@@ -55,6 +63,8 @@ def shifted(sm: StandardModel, inputs: str, z: Mapping[str, jax.Array]) -> Stand
         )
     if A_ZERO in z:
         changes["a_zero_factor"] = log_normal_factor(z[A_ZERO], a_zero_relative_error())
+    if H1_RUNNING in z:
+        changes["h1_running"] = z[H1_RUNNING]
     return sm.replace(**changes)
 
 
