@@ -70,7 +70,7 @@ def _current() -> Preset:
         description="newest published values (2026), SM g-2 of the 2025 white paper",
         inputs="pdg2026",
         settings=ObservableSettings(higgs_invisible="full"),
-        nuisances=("kappa_sb", "a0_bkstar"),
+        nuisances=("kappa_sb", "a0_bkstar", "h1_running"),
         terms=(
             MuonG2(load("muon_g2", "delta_a_mu_2025_wp2025")),
             Belle2Shape.load(),

@@ -1,9 +1,10 @@
 """Real part of the H1 self-energy: how far the line shape is known for a broad H1.
 
-The propagator of :mod:`.line_shape` has the absorptive part A(s) = Q Gamma_1(Q^2) only. Analyticity
-ties a real part R(s) to it. Each dark channel has A_i = c_i(s) beta_i(s) with a polynomial c_i, and
-beta is the imaginary part of J/pi, J = beta ln[(beta - 1)/(beta + 1)] (the scalar two-point function
-B_0 up to a constant), so that R_i is known in closed form up to a polynomial. It is fixed here by
+The propagator of :mod:`.line_shape` has the absorptive part A(s) = Q Gamma_1(Q^2) only.
+Analyticity ties a real part R(s) to it. Each dark channel has A_i = c_i(s) beta_i(s) with a
+polynomial c_i, and beta is the imaginary part of J/pi, J = beta ln[(beta - 1)/(beta + 1)] (the
+scalar two-point function B_0 up to a constant), so that R_i is known in closed form up to a
+polynomial. It is fixed here by
 
 * the mass: R(m_h1^2) = 0, with each coefficient of c_i renormalised at the scale m_h1,
   R_i(s) = c_i(s) Re[J_i(s) - J_i(m_h1^2)]/pi;
