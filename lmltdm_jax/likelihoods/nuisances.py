@@ -1,4 +1,4 @@
-"""Standard Model inputs that may float: each a unit normal z of its own.
+"""Standard Model inputs and theory errors that may float: each a unit normal z of its own.
 
 * Any input with an error in its file: log-normal, value (1 + error/value)^z.
 * ``kappa_sb`` moves kappa_sd by the same factor. Its error is that of the top loop (the scheme of
@@ -40,9 +40,9 @@ def known_nuisances(inputs: str) -> tuple[str, ...]:
     )
 
 
-def check_nuisances(names: tuple[str, ...], inputs: str) -> None:
-    """Raises InputError for the first name that cannot float."""
-    known = known_nuisances(inputs)
+def check_nuisances(names: tuple[str, ...], inputs: str, of_terms: tuple[str, ...] = ()) -> None:
+    """Raises InputError for the first name that cannot float; ``of_terms``: names of terms."""
+    known = known_nuisances(inputs) + of_terms
     for name in names:
         if name not in known:
             raise InputError(f"unknown nuisance '{name}' for inputs '{inputs}'; known: {known}")
