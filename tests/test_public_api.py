@@ -70,6 +70,7 @@ CURRENT_TERMS = [
     "babar_kstar_x",
     "na62_kpi_x",
     "na62_pi0_invisible",
+    "na62_kpinunu",
     "e949_kpi_x",
     "koto_kpi0_x",
     "babar_4mu",
