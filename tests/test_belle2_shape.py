@@ -328,3 +328,5 @@ def test_sampled_nuisances_are_those_of_the_likelihood():
     assert float(gradient[3]) == pytest.approx(float(difference), rel=1e-5)
     with pytest.raises(InputError, match="unknown nuisance"):
         Likelihood.from_preset("current").with_nuisances(names[0])
+    with pytest.raises(InputError, match="unknown nuisance"):
+        free.without("belle2_shape")

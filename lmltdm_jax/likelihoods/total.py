@@ -54,6 +54,7 @@ class Likelihood(eqx.Module):
     def __check_init__(self) -> None:
         # Runs for every likelihood that is built or copied with other terms.
         check_no_double_counting(self.term_list)
+        check_nuisances(self.nuisance_names, self.inputs, self._nuisances_of_terms())
 
     # By identity, so that jax.jit(likelihood) works although terms hold arrays.
     __hash__ = object.__hash__
@@ -74,7 +75,7 @@ class Likelihood(eqx.Module):
         )
 
     def without(self, *names: str) -> Likelihood:
-        """A copy with terms switched off."""
+        """A copy with terms switched off; their own nuisances must not float any more."""
         for name in names:
             self._check_term(name)
         kept = tuple(term for term in self.term_list if term.name not in names)
@@ -97,7 +98,6 @@ class Likelihood(eqx.Module):
                 :func:`lmltdm_jax.likelihoods.nuisances.known_nuisances` nor a term's
                 ``nuisance_names`` has.
         """
-        check_nuisances(names, self.inputs, self._nuisances_of_terms())
         return dataclasses.replace(self, nuisance_names=names)
 
     def __call__(self, params: Parameters, nuisances: Nuisances | None = None) -> jax.Array:
