@@ -258,8 +258,8 @@ def test_the_profile_is_the_best_of_many_starts():
 def test_three_treatments_of_nuisances_agree():
     """Strength of the Standard Model's shape: NUTS over all nuisances, Laplace, and profile.
 
-    Flat prior on 0 < mu < 12. Sampling 4 x 1000 draws leaves 0.03 of the 1.3 on mean and spread;
-    the profile is narrower by what the nuisances' volume changes with mu.
+    Flat prior on 0 < mu < 12. Mean and spread: 4.55 and 1.33 (NUTS, statistical error 0.03), 4.61
+    and 1.30 (Laplace), 4.64 and 1.35 (profile).
     """
     grid = jnp.linspace(0.0, 12.0, 97)
 
