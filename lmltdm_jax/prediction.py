@@ -12,6 +12,7 @@ import numpy as np
 from lmltdm_jax._precision import require_x64
 from lmltdm_jax.likelihoods.total import Likelihood
 from lmltdm_jax.numerics.compiling import top_level_jit
+from lmltdm_jax.observables.freeze_out import CHANNELS
 from lmltdm_jax.parameters import Parameters
 
 OBSERVABLE_COLUMNS = (
@@ -42,6 +43,10 @@ OBSERVABLE_COLUMNS = (
     "t_nu_over_t_gamma",
     "eta_nu",
     "h0_preferred",
+    *(f"omega_fraction_{channel}" for channel in CHANNELS),
+    "x_freezeout",
+    "sigmav_fo_cm3_s",
+    "sigmav_today_cm3_s",
 )
 """Output columns of ``predict``, in order; ``loglike`` and ``loglike_<term>`` follow."""
 

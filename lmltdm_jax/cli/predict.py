@@ -23,6 +23,8 @@ UNITS = {
     "sigmav_cmb_cm3_s": "cm3/s",
     "p_ann_cm3_s_gev": "cm3/s/GeV",
     "h0_preferred": "km/s/Mpc",
+    "sigmav_fo_cm3_s": "cm3/s",
+    "sigmav_today_cm3_s": "cm3/s",
 }
 """Units of the output columns that have one."""
 

@@ -27,9 +27,9 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -141,13 +141,15 @@ def _energy(m_x: jax.Array, u_c: jax.Array, gaps: tuple[jax.Array, ...], delta: 
     return Energy(m_x**2 * (u_c + delta) ** 2, above + gaps[0], above + gaps[1])
 
 
-class Annihilation(eqx.Module):
+class Annihilation(NamedTuple):
     """Everything the observables need of X X* annihilation."""
 
     sigma_v: jax.Array
     """(n_x,): <sigma v> [GeV^-2] of one pair at x_of(linspace(0, 1, n_x))"""
-    at_rest: dict[str, jax.Array]
-    """Family to (rows,): sigma v_rel [GeV^-2] at relative velocity ``velocity``, not averaged"""
+    at_velocity: tuple[dict[str, jax.Array], ...]
+    """Family to (rows,): sigma v_rel [GeV^-2], not averaged, at each of ``velocities``"""
+    weighted: Callable[[jax.Array], dict[str, jax.Array]]
+    """Weights (n_x,) to sum_i weight_i <sigma v>(x_i) of every row, by family (rows,) [GeV^-2]"""
 
 
 def annihilation(
@@ -155,9 +157,9 @@ def annihilation(
     widths: Widths,
     n_x: int = 97,
     hadrons: Hadrons = "dispersive",
-    velocity: float = 1e-8,
+    velocities: tuple[float, ...] = (1e-8,),
 ) -> Annihilation:
-    """<sigma v>(x) and sigma v at rest, from one evaluation of all channels.
+    """<sigma v>(x) and sigma v at given relative velocities, from one evaluation of all channels.
 
     All channels of :mod:`annihilation`. Relative accuracy 1e-5 for x > 10 (median 1e-7), 3e-4 down
     to x = 1, where broad poles and the K_1 series (fitted for x u >= 4) cost most. A narrow pole
@@ -176,35 +178,50 @@ def annihilation(
     distance, slots = fence((distance, _poles(pole_mass, pole_width, m_x, distance)))
     correction = _pole_correction(rows.alpha, slots, m_x, u_c, distance)
 
-    # sqrt(s)/m_x - 2 at P^2 = (m_x velocity/2)^2: one more node, of rows open at threshold.
-    at_rest = velocity**2 / (2.0 + math.sqrt(4.0 + velocity**2))
-    fixed = jnp.broadcast_to(np.append(delta, at_rest), (u_c.shape[0], delta.size + 1))
+    # sqrt(s)/m_x - 2 at P^2 = (m_x v/2)^2: one more node each, of rows open at threshold.
+    v2 = np.array(velocities) ** 2
+    fixed = np.append(delta, v2 / (2.0 + np.sqrt(4.0 + v2)))
+    is_average = np.arange(fixed.size) < delta.size
+    fixed = jnp.broadcast_to(fixed, (u_c.shape[0], fixed.size))
     # Of the two distances at u_c one is a constant 0: as a difference of equal numbers it would
     # take the difference of cotangents of 1/velocity^2.
     gap = (final - 2.0 * m_x) * (final + 2.0 * m_x)
     gaps = jnp.maximum(gap, 0.0), jnp.maximum(-gap, 0.0)
     nodes = jnp.concatenate([fixed, correction.stencil], axis=1)
     terms = rows.terms(_energy(m_x, u_c, gaps, nodes))
-    smooth = Terms(*(v[:, : delta.size + 1] for v in terms))
-    at_poles = Terms(*(v[:, delta.size + 1 :] for v in terms))
+    smooth = Terms(*(v[:, : is_average.size] for v in terms))
+    at_poles = Terms(*(v[:, is_average.size :] for v in terms))
     offset = (m_x**2 * fixed * (fixed + 2.0 * u_c))[:, None, :] - distance[:, :, None]
-    is_rest = np.arange(delta.size + 1) == delta.size
-    width = jnp.where(is_rest, slots.width[:, :, None], slots.wide[:, :, None])
+    width = jnp.where(is_average, slots.wide[:, :, None], slots.width[:, :, None])
     rate = rates(smooth, rows.alpha, offset, width)
-    values, rest = rate[:, : delta.size] * delta * (u_c + delta), rate[:, delta.size]
+    values, single = rate[:, : delta.size] * delta * (u_c + delta), rate[:, delta.size :]
     below = _below_grid(rows.alpha, slots.wide, m_x, u_c, distance, smooth, delta[0])
     values = values.at[:, 0].add(below)
 
-    total = _smooth_part(table, u_c, values)
-    total = total + _pole_part(table, rows, slots, m_x, *correction.weights(at_poles))
-    average = jnp.asarray(table.prefactor) * total / m_x**3
+    residues = correction.weights(at_poles)
+
+    def of_rows(scale: jax.Array) -> jax.Array:
+        """<sigma v> with every row multiplied by its ``scale`` (rows,)."""
+        total = _smooth_part(table, u_c, values * scale[:, None])
+        total = total + _pole_part(table, rows, slots, m_x, *(residues * scale[:, None]))
+        return jnp.asarray(table.prefactor) * total / m_x**3
+
+    every = jnp.ones(u_c.shape[0])
+
+    def weighted(weights: jax.Array) -> dict[str, jax.Array]:
+        # Linear in the scale: its transpose sums over x and leaves the rows apart.
+        return rows.by_family(jax.vjp(of_rows, every)[1](weights)[0])
+
+    average = of_rows(every)
     floor = math.exp(LN_SIGMA_V_FLOOR)
-    y = (m_x * velocity) ** 2
-    flux = 0.5 * m_x * velocity * (4.0 * m_x**2 + y)
-    is_open = y + (2.0 * m_x - final[:, 0]) * (2.0 * m_x + final[:, 0]) > 0.0
+    y = m_x**2 * v2
+    flux = 0.5 * jnp.sqrt(y) * (4.0 * m_x**2 + y)
+    is_open = y + (2.0 * m_x - final) * (2.0 * m_x + final) > 0.0
+    single = jnp.where(is_open, single / flux, 0.0)
     return Annihilation(
         jnp.where(average > floor, average, floor),
-        rows.by_family(jnp.where(is_open, rest / flux, 0.0)),
+        tuple(rows.by_family(single[:, i]) for i in range(v2.size)),
+        weighted,
     )
 
 
