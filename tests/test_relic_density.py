@@ -189,9 +189,9 @@ def departures(m_x, ln_average):
 def test_against_an_adaptive_solver():
     """48 prior points, Radau on the same <sigma v>, to x = 1e8 with <sigma v> constant from 1e6.
 
-    2e-4 where Omega h^2 < 100 (x_f: 1e-4); 2e-3 above, where X freezes out near x = 3 in a steep
-    <sigma v>: the worst of 505 such points of the prior and its corners was 1.9e-3, the median
-    1e-6.
+    2e-4 where Omega h^2 < 100; 2e-3 above, where X freezes out near x = 3 in a steep <sigma v>: the
+    worst of 505 such points of the prior and its corners was 1.9e-3, the median 1e-6. x_f: 1e-4
+    below 50.
     """
     rows, omega, average = everything()["prior"]
     relevant = np.exp(omega) < 100.0
@@ -199,9 +199,8 @@ def test_against_an_adaptive_solver():
     theirs, x_f = np.transpose([radau(v[M_X], a, x) for v, a in zip(rows, average, strict=True)])
     error = np.abs(np.exp(omega) / theirs - 1.0)
     assert relevant.sum() >= 30
-    np.testing.assert_allclose(
-        departures(rows[:, M_X], average)[relevant], x_f[relevant], rtol=1e-4
-    )
+    late = np.abs(departures(rows[:, M_X], average) / x_f - 1.0)
+    assert late[x_f < 50.0].max() < 1e-4 and late.max() < 1e-3
     assert error[relevant].max() < 2e-4
     assert error.max() < 2e-3
 
