@@ -22,7 +22,8 @@ from lmltdm_jax.hadronic_widths import M_PION
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.model import build_point
 from lmltdm_jax.observables.annihilation import Energy, channels, rates
-from lmltdm_jax.observables.thermal_average import LN_SIGMA_V_FLOOR, sigma_v, x_of
+from lmltdm_jax.observables.thermal_average import LN_SIGMA_V_FLOOR, sigma_v
+from lmltdm_jax.observables.thermal_tables import x_of
 from lmltdm_jax.parameters import PARAMETER_NAMES, PARAMETER_TABLE, Parameters
 from lmltdm_jax.widths import H2Widths, build_widths
 

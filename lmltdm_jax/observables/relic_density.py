@@ -17,7 +17,8 @@ from scipy.interpolate import CubicSpline
 from lmltdm_jax.constants import M_PLANCK, OMEGA_H2_PREFACTOR
 from lmltdm_jax.model import Point
 from lmltdm_jax.observables.annihilation import Hadrons
-from lmltdm_jax.observables.thermal_average import sigma_v, x_of
+from lmltdm_jax.observables.thermal_average import sigma_v
+from lmltdm_jax.observables.thermal_tables import x_of
 from lmltdm_jax.widths import Widths
 
 _N_STEPS = 1024
