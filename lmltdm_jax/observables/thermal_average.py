@@ -46,7 +46,6 @@ from lmltdm_jax.observables.annihilation import (
 from lmltdm_jax.observables.annihilation_rows import Rows, annihilation_rows
 from lmltdm_jax.observables.thermal_poles import Poles, pole_correction, poles_at, product
 from lmltdm_jax.observables.thermal_tables import (
-    FINE_STEP,
     N_SERIES,
     N_TAYLOR,
     STEP,
@@ -92,8 +91,8 @@ def annihilation(
 
     All channels of :mod:`annihilation`. Relative accuracy 1e-5 for x > 10 (median 1e-7), 3e-4 down
     to x = 1, where broad poles and the K_1 series (fitted for x u >= 4) cost most. A narrow pole
-    within 1e-12 of threshold costs 4e-5 (1e-3 at x = 1e6). The row of hadrons has a quarter of the
-    step, which resolves the f_0(980).
+    within 1e-12 of threshold costs 4e-5 (1e-3 at x = 1e6). The row of hadrons has nodes of its
+    own, up to eight times denser, which resolve the f_0(980).
     """
     table = tables(n_x)
     m_x, delta = jnp.asarray(point.params.m_x, float), table.nodes.delta
@@ -125,20 +124,20 @@ def annihilation(
     width = jnp.where(is_average, slots.wide[:, :, None], slots.width[:, :, None])
     rate = rates(smooth, rows.alpha, offset, width)
     values, single = rate[:, : delta.size] * delta * (u_c + delta), rate[:, delta.size :]
-    values = values * np.where(is_fine, _fine_weights(delta.size), 1.0)
+    values = jnp.where(is_fine, 0.0, values)
     below = _below_grid(rows.alpha, slots.wide, m_x, u_c, distance, smooth, delta[0])
     values = values.at[:, 0].add(below)
 
     residues = correction.weights(at_poles)
     hadron = slice(0) if rows.hadron_row is None else slice(rows.hadron_row, rows.hadron_row + 1)
     at_hadron = u_c[hadron], (gaps[0][hadron], gaps[1][hadron]), distance[hadron]
-    between = _between(table.between, rows.alpha[hadron], slots.wide[hadron], m_x, *at_hadron)
+    finer = _finer(table.finer, rows.alpha[hadron], slots.wide[hadron], m_x, *at_hadron)
 
     def of_rows(scale: jax.Array) -> jax.Array:
         """<sigma v> with every row multiplied by its ``scale`` (rows,)."""
         total = _smooth_part(table, table.nodes, u_c, values * scale[:, None])
-        fine = between * scale[hadron, None]
-        total = total + _smooth_part(table, table.between, u_c[hadron], fine)
+        fine = finer * scale[hadron, None]
+        total = total + _smooth_part(table, table.finer, u_c[hadron], fine)
         total = total + _pole_part(table, rows, slots, m_x, *(residues * scale[:, None]))
         return jnp.asarray(table.prefactor) * total / m_x**3
 
@@ -193,17 +192,7 @@ def _below_grid(
     return jnp.sum(delta * u_c * rates(low, alpha, offset, wide[:, :, None]), axis=1)
 
 
-def _fine_weights(n_nodes: int) -> np.ndarray:
-    """Weights of the nodes, relative to the step, where the finer ones between them count too.
-
-    Below the first node the coarse step goes on.
-    """
-    weights = np.full(n_nodes, FINE_STEP / STEP)
-    weights[0] = 0.5 * (1.0 + FINE_STEP / STEP)
-    return weights
-
-
-def _between(
+def _finer(
     nodes: Nodes,
     alpha: jax.Array,
     wide: jax.Array,
@@ -212,7 +201,7 @@ def _between(
     gaps: tuple[jax.Array, ...],
     distance: jax.Array,
 ) -> jax.Array:
-    """Integrand of the row of hadrons at the nodes between, (1, n)."""
+    """Integrand of the row of hadrons at its own nodes, (1, n)."""
     delta = nodes.delta
     energy = _energy(m_x, u_c, gaps, delta)
     terms = Terms(0.0, 0.0, scalar_quadratic(energy, hadron_strength(energy.s)))

@@ -14,12 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmltdm_jax.observables.annihilation import Terms
-from lmltdm_jax.observables.thermal_tables import FINE_STEP, STEP, T_FIRST
+from lmltdm_jax.observables.thermal_tables import (
+    FINER,
+    FINER_FROM,
+    STEP,
+    T_FIRST,
+)
 
 WIDTH_FLOOR = 1e-5
 """Smallest resolved m Gamma/(m^2 - threshold^2); see :mod:`.thermal_average`."""
 
-_STENCIL, _STENCIL_STEP = np.arange(-3.0, 4.0), 0.1
+_STENCIL, _STENCIL_SPACING = np.arange(-3.0, 4.0), 0.2
+"""Points, and their distance in t relative to the step of the trapezoidal rule."""
 
 
 class Poles(NamedTuple):
@@ -86,12 +92,9 @@ def pole_correction(
     sum_real, sum_imag = poles.u_real + u_c, poles.u_imag
     t_real = 0.5 * jnp.log((y**2 + w**2) / (m_x**4 * (sum_real**2 + sum_imag**2)))
     t_imag = jnp.arctan2(w, y) - jnp.arctan2(sum_imag, sum_real)
-    frequency = 2.0 * math.pi / STEP
-    fine = 2.0 * math.pi / FINE_STEP
-    frequency = jnp.where(is_fine & (t_real > T_FIRST), fine, frequency)
-    angle = frequency * (t_real - T_FIRST)
     # Complex numbers as pairs of real ones: complex quotients are long to compile.
-    modulus = jnp.exp(-frequency * t_imag)
+    cycle_real, cycle_imag, per_unit = _cycles(t_real, t_imag, is_fine)
+    angle, modulus = 2.0 * math.pi * cycle_real, jnp.exp(-2.0 * math.pi * cycle_imag)
     q_real, q_imag = modulus * jnp.cos(angle), modulus * jnp.sin(angle)
     # -2 q/((1 - q) w), from q (1 - q*) = q - |q|^2
     factor = -2.0 / (((1.0 - q_real) ** 2 + q_imag**2) * w)
@@ -106,13 +109,32 @@ def pole_correction(
     other = both_couplings * w / (gap**2 + both**2)
     linear, quadratic = alpha * w, (alpha**2 + other * both, other * gap)
     scale = jnp.where(is_above, math.pi / (2.0 * m_x**2), 0.0)
-    lagrange = _lagrange(t_imag / _STENCIL_STEP)
-    stencil = jnp.exp(t_real[:, :, None] + _STENCIL_STEP * _STENCIL)
+    spacing = _STENCIL_SPACING / per_unit
+    lagrange = _lagrange(t_imag / spacing)
+    stencil = jnp.exp(t_real[:, :, None] + spacing[:, :, None] * _STENCIL)
     real, imag = product(correction, quadratic)
     return Correction(
         stencil.reshape(stencil.shape[0], -1),
         _on_stencil((-scale * correction[1] * linear, scale * correction[0] * linear), lagrange),
         _on_stencil((scale * (real + lost * alpha**2), scale * imag), lagrange),
+    )
+
+
+def _cycles(
+    t_real: jax.Array, t_imag: jax.Array, is_fine: np.ndarray
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Number of the node at complex t, real and imaginary part; nodes per unit of Re t.
+
+    In the row of hadrons the number is (t - t_0)/h + FINER ln[1 + exp(t - FINER_FROM)].
+    """
+    growth = jnp.exp(t_real - FINER_FROM)
+    real, imag = 1.0 + growth * jnp.cos(t_imag), growth * jnp.sin(t_imag)
+    finer_real, finer_imag = 0.5 * jnp.log(real**2 + imag**2), jnp.arctan2(imag, real)
+    finer = np.where(is_fine, FINER, 0.0)
+    return (
+        (t_real - T_FIRST) / STEP + finer * finer_real,
+        t_imag / STEP + finer * finer_imag,
+        1.0 / STEP + finer * growth / (1.0 + growth),
     )
 
 
