@@ -6,12 +6,13 @@ Gondolo and Gelmini (Nucl. Phys. B360 (1991) 145, eq. 3.8), with sqrt(s) = m_x u
 
 Every channel is integrated from its own threshold u_c over t = ln(u - u_c) by the trapezoidal rule,
 whose nodes are the same for all points: exp[-x (u - u_c)] is then a constant matrix, and
-K_1 costs one short series in 1/(x u). The rule converges like exp(-2 pi d/h) with d the distance
-of the nearest singularity from the real t axis (thresholds and t-channel singularities lie at
-Im t = pi; exp(-x e^t) bounds d by pi/2). The only nearer singularities are the Breit-Wigner poles
-of H1, H2 and Z' above threshold, at t_p = ln(u_p - u_c), u_p^2 = (m^2 + i m Gamma)/m_x^2; their
-effect on the trapezoidal sum is known in closed form (residue theorem; Trefethen and Weideman,
-SIAM Review 56 (2014) 385, sect. 5):
+K_1 costs one short series in 1/(x u). (The row of hadrons, whose tabulated width has resonances,
+has nodes of its own: the same rule in another variable.) The rule converges like exp(-2 pi d/h)
+with d the distance of the nearest singularity from the real t axis (thresholds and t-channel
+singularities lie at Im t = pi; exp(-x e^t) bounds d by pi/2). The only nearer singularities are
+the Breit-Wigner poles of H1, H2 and Z' above threshold, at t_p = ln(u_p - u_c), u_p^2 =
+(m^2 + i m Gamma)/m_x^2; their effect on the trapezoidal sum is known in closed form (residue
+theorem; Trefethen and Weideman, SIAM Review 56 (2014) 385, sect. 5):
 
     integral = h sum_j F(t_j) - 2 Re[2 pi i Res_F(t_p) q/(1 - q)],   q = exp[2 pi i (t_p - t_0)/h].
 
