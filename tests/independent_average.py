@@ -1,7 +1,7 @@
-"""<sigma v> by another quadrature, for tests: panels in ln |s - mu^2| towards every break point mu.
+"""<sigma v> by another quadrature: panels in ln |s - mu^2| towards every break point mu.
 
-Break points are thresholds, poles and features of the tabulated hadronic width. int ds R(s) K_1 with
-Gauss-Legendre panels, 30 decades deep on both sides of each, and K_1 of scipy.
+Break points are thresholds, poles and features of the tabulated hadronic width: Gauss-Legendre
+panels, 30 decades deep on both sides of each, and K_1 of scipy.
 """
 
 import dataclasses

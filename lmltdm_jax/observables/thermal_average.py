@@ -105,7 +105,7 @@ def annihilation(
     distance = (pole_mass - threshold) * (pole_mass + threshold)
     # Fenced, so that the roots are not taken again at every node.
     distance, slots = fence((distance, poles_at(pole_mass, pole_width, m_x, distance)))
-    is_fine = (np.arange(len(rows.slots)) == rows.hadron_row)[:, None]
+    is_fine = np.array([[row == rows.hadron_row] for row in range(len(rows.slots))])
     correction = pole_correction(rows.alpha, slots, m_x, u_c, distance, is_fine)
 
     # sqrt(s)/m_x - 2 at P^2 = (m_x v/2)^2: one more node each, of rows open at threshold.
@@ -130,15 +130,19 @@ def annihilation(
     values = values.at[:, 0].add(below)
 
     residues = correction.weights(at_poles)
-    hadron = slice(0) if rows.hadron_row is None else slice(rows.hadron_row, rows.hadron_row + 1)
-    at_hadron = u_c[hadron], (gaps[0][hadron], gaps[1][hadron]), distance[hadron]
-    finer = _finer(table.finer, rows.alpha[hadron], slots.wide[hadron], m_x, *at_hadron)
+    finer = []
+    if rows.hadron_row is not None:
+        row = slice(rows.hadron_row, rows.hadron_row + 1)
+        at_row = u_c[row], (gaps[0][row], gaps[1][row]), distance[row]
+        own = _finer(table.finer, rows.alpha[row], slots.wide[row], m_x, *at_row)
+        finer = [(row, own)]
 
     def of_rows(scale: jax.Array) -> jax.Array:
         """<sigma v> with every row multiplied by its ``scale`` (rows,)."""
         total = _smooth_part(table, table.nodes, u_c, values * scale[:, None])
-        fine = finer * scale[hadron, None]
-        total = total + _smooth_part(table, table.finer, u_c[hadron], fine)
+        for row, of_row in finer:
+            fine = of_row * scale[row, None]
+            total = total + _smooth_part(table, table.finer, u_c[row], fine)
         total = total + _pole_part(table, rows, slots, m_x, *(residues * scale[:, None]))
         return jnp.asarray(table.prefactor) * total / m_x**3
 
