@@ -47,7 +47,7 @@ def test_the_points_are_what_they_should_be():
     for kind, name in enumerate(("m_h1", "m_zp")):
         distance = column[name][kinds == kind] / (2.0 * column["m_x"][kinds == kind]) - 1.0
         assert (distance < 0.0).any() and np.abs(distance).min() < 1e-9 and distance.max() > 10.0
-    assert X[0] == 1.0 and X[-1] > 5e3
+    assert X[0] < 1.001 and X[-1] > 5e3
     vectors = jnp.asarray(points)
     widths = jax.vmap(lambda v: setup(v)[1].h1.total / v[PARAMETER_NAMES.index("m_h1")])(vectors)
     assert WIDTHS[0] < widths.min() < 1e-12 and 0.1 < widths.max() < WIDTHS[1]
@@ -77,7 +77,8 @@ def test_gradients():
     base = np.log(points)
     m_zp, m_x, m_h1 = (points[:, PARAMETER_NAMES.index(n)] for n in ("m_zp", "m_x", "m_h1"))
     gaps = [m / m_x - k for m in (m_zp, m_h1) for k in (1.0, 2.0)] + [(m_zp + m_h1) / m_x - 2.0]
-    step = np.minimum(STEP, 0.02 * np.abs(gaps).min(axis=0))[:, None]
+    gap = np.abs(gaps).min(axis=0)
+    step = np.minimum(STEP, 0.02 * gap)[:, None]
     direction = np.random.default_rng(8).normal(size=base.shape)
 
     @jax.jit
@@ -93,7 +94,7 @@ def test_gradients():
     a, b, c, d, e, f = values.reshape(6, len(base), -1)
     fine, coarse = (b - 8 * c + 8 * d - e) / (12 * step), (a - 8 * b + 8 * e - f) / (24 * step)
     scale = 1.0 + np.abs(fine)
-    converged = np.abs(fine - coarse) < 1e-5 * scale
+    converged = (np.abs(fine - coarse) < 1e-5 * scale) & (gap > 1e-6)[:, None]
     assert np.all(np.isfinite(slope))
     error = np.where(converged, np.abs(slope - fine) / scale, 0.0)
     assert converged.mean() > 0.75
