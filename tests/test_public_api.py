@@ -120,13 +120,15 @@ def test_output_columns(talk2024, current):
     for likelihood, names in ((talk2024, TERMS), (current, CURRENT_TERMS)):
         expected = [*OBSERVABLES, "loglike", *(f"loglike_{term}" for term in names)]
         assert output_columns(likelihood) == expected
+        couplings = ["lambda_relic_low", "lambda_relic_high"]
+        assert output_columns(likelihood, relic_coupling=True) == [*expected, *couplings]
 
 
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [
-        (lmltdm_jax.predict, ["params", "preset"]),
-        (batch.evaluate, ["params", "preset", "progress"]),
+        (lmltdm_jax.predict, ["params", "preset", "relic_coupling"]),
+        (batch.evaluate, ["params", "preset", "progress", "relic_coupling"]),
         (lmltdm_jax.Likelihood.from_preset, ["name"]),
         (lmltdm_jax.Likelihood.report, ["self", "params", "nuisances"]),
         (lmltdm_jax.Likelihood.terms, ["self", "params", "nuisances"]),
