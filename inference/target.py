@@ -14,7 +14,7 @@ from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.prediction import OBSERVABLE_COLUMNS
 
-from .coordinates import Coordinates
+from .coordinates import OMEGA_H2, Coordinates
 
 CPU_LANES = 32
 """Points evaluated side by side on a CPU: more would fall out of its cache."""
@@ -69,6 +69,12 @@ class Target(eqx.Module):
         columns |= {f"pull_{name}": value for name, value in evaluation.pulls.items()}
         log_likelihood = sum(evaluation.terms.values(), jnp.zeros(()))
         return log_prior, log_likelihood, columns
+
+    def shell_excess(self, points: Evaluated) -> np.ndarray | None:
+        """ln(Omega h2/0.12) (n,) of points; None if no coordinate follows the relic shell."""
+        if self.coordinates.shell_axis is None:
+            return None
+        return np.log(points.columns["omega_h2"] / OMEGA_H2)
 
     def potential(self, y: jax.Array) -> jax.Array:
         """-ln(prior x likelihood), what Hamiltonian samplers call the potential energy."""
