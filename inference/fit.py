@@ -136,10 +136,14 @@ def run(
             progress("temper", _tempered(state.stage.beta, stage.beta, share), text)
         state = keep(stage=stage)
     if state.learned is None:
-        for text, share, learned in learn(target, state.stage.points, settings.learn, seed):
-            progress("learn", share, text)
-            if learned is not None:
-                state = keep(learned=learned)
+        found = learn(
+            target,
+            state.stage.points,
+            settings.learn,
+            seed,
+            lambda share, text: progress("learn", share, text),
+        )
+        state = keep(learned=found)
     n, learned = settings.nuts, state.learned
     target = learned.target(target)
     archive, density = learned.proposals()

@@ -116,9 +116,10 @@ def propose(
     drawn = density.draw(rng, len(y))
     new = np.where(independent[:, None], drawn, difference(rng, y, archive))
     log_ratio = np.zeros(len(y))
-    both = np.concatenate([y[independent], new[independent]])
-    here, there = np.split(density.log_density(both), 2)
-    log_ratio[independent] = here - there
+    if independent.any():
+        both = np.concatenate([y[independent], new[independent]])
+        here, there = np.split(density.log_density(both), 2)
+        log_ratio[independent] = here - there
     return new, log_ratio
 
 

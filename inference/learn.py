@@ -9,7 +9,7 @@ find every mode; how much of the posterior each holds is measured here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -61,11 +61,15 @@ class Learned:
 
 
 def learn(
-    target: Target, population: Evaluated, settings: LearnSettings, seed: int
-) -> Iterator[tuple[str, float, Learned | None]]:
-    """Yields (what is next, share done, None), and at the end the result."""
+    target: Target,
+    population: Evaluated,
+    settings: LearnSettings,
+    seed: int,
+    progress: Callable[[float, str], None] = lambda share, text: None,
+) -> Learned:
+    """Learn from a population that follows the posterior; ``progress`` hears share and step."""
     rng = np.random.default_rng([seed, 3])
-    yield "the relic shell", 0.0, None
+    progress(0.0, "learning the relic shell")
     shift = _learn_shell(target, population, settings.shell_draws, rng, seed)
     target, points = _shifted(target, shift), population
     if shift is not None:
@@ -77,23 +81,23 @@ def learn(
     archive, walked = Archive.of(points.y), [points.y]
     for i in range(settings.sweeps):
         if i % settings.every == 0:
-            yield "more points", 0.1 + 0.3 * i / settings.sweeps, None
+            progress(0.1 + 0.3 * i / settings.sweeps, "walking to more points")
         points, _ = sweep(rng, target, points, archive)
         if (i + 1) % settings.every == 0:
             walked.append(points.y)
-    yield "a flow through the points", 0.4, None
+    progress(0.4, "fitting a flow to the points")
     flow = Flow.fit(np.concatenate(walked), settings.epochs, seed)
-    yield "weighted draws", 0.8, None
+    progress(0.8, "weighting draws of the flow")
     density = Mixture((flow, archive), (FLOW_SHARE, 1.0 - FLOW_SHARE))
     weighted = importance(target, density, settings.draws, rng)
-    drawn = weighted.resampled(len(population.y), rng)
-    yield "done", 1.0, Learned(shift, flow, drawn, weighted)
+    progress(1.0, f"{weighted.efficiency:.1%} of the draws count")
+    return Learned(shift, flow, weighted.resampled(len(population.y), rng), weighted)
 
 
 def _learn_shell(
     target: Target, population: Evaluated, n: int, rng: np.random.Generator, seed: int
 ) -> LearnedShift | None:
-    axis = target.coordinates.shell_axis
+    axis = target.shell_axis
     if axis is None:
         return None
     points = evaluate(target, Archive.of(population.y).draw(rng, n))

@@ -70,10 +70,13 @@ class Target(eqx.Module):
         log_likelihood = sum(evaluation.terms.values(), jnp.zeros(()))
         return log_prior, log_likelihood, columns
 
-    def shell_excess(self, points: Evaluated) -> np.ndarray | None:
-        """ln(Omega h2/0.12) (n,) of points; None if no coordinate follows the relic shell."""
-        if self.coordinates.shell_axis is None:
-            return None
+    @property
+    def shell_axis(self) -> int | None:
+        """Axis along which the relic density fixes a thin shell, None if there is none."""
+        return self.coordinates.shell_axis
+
+    def shell_excess(self, points: Evaluated) -> np.ndarray:
+        """ln(Omega h2/0.12) (n,) of points."""
         return np.log(points.columns["omega_h2"] / OMEGA_H2)
 
     def potential(self, y: jax.Array) -> jax.Array:
