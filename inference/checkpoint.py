@@ -25,6 +25,8 @@ class State:
 
     stage: Any = None
     """the last complete :class:`smc.Stage`"""
+    learned: Any = None
+    """what was learned from it, :class:`learn.Learned`"""
     chains: Any = None
     """NUTS state of all chains"""
     points: Evaluated | None = None

@@ -7,8 +7,9 @@ over six decades with the masses. The coordinate
 
 straightens it: t is log10 lambda_phix (opened at the ends of its prior box, which stays exactly
 enforced), and lambda_shell a cheap estimate of the coupling that gives 0.12 on the small-lambda
-branch. Subtracting a function of the other coordinates is a shear: its Jacobian is one. Nothing is
-cut or assumed; a poor estimate costs efficiency and never changes the posterior.
+branch. What the estimate misses is learned during a fit (:mod:`learned_shell`) and subtracted, too.
+Subtracting a function of the other coordinates is a shear: its Jacobian is one. Nothing is cut or
+assumed; a poor estimate costs efficiency and never changes the posterior.
 
 The estimate keeps X X* -> H1* -> Z'Z' (longitudinal, Goldstone bosons) and X X* -> H1 H1:
 
@@ -23,6 +24,7 @@ integrated in closed form, so that a pole of any width counts with its true area
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import equinox as eqx
@@ -34,6 +36,7 @@ from scipy.special import erfc
 from lmltdm_jax.constants import M_PLANCK, OMEGA_H2_PREFACTOR
 from lmltdm_jax.parameters import Parameters
 
+from .learned_shell import LearnedShift
 from .prior import Prior, is_log, soft_box
 
 OMEGA_H2 = 0.12
@@ -168,6 +171,13 @@ class Coordinates(eqx.Module):
 
     prior: Prior
     adapted: bool = eqx.field(static=True, default=True)
+    learned: LearnedShift | None = None
+    """None only where nothing is straightened: a fit learns without compiling anew"""
+
+    def __post_init__(self) -> None:
+        axis = self.shell_axis
+        if axis is not None and self.learned is None:
+            self.learned = LearnedShift.zero(self.prior.dimension, axis)
 
     @property
     def shell_axis(self) -> int | None:
@@ -181,6 +191,10 @@ class Coordinates(eqx.Module):
     def to_box(self, y: jax.Array) -> jax.Array:
         """y -> x of one point."""
         return self.prior.box_from_unconstrained(self._sheared(y, 1.0))
+
+    def with_learned(self, learned: LearnedShift) -> Coordinates:
+        """A copy in which ``learned`` replaces the shift learned before."""
+        return dataclasses.replace(self, learned=learned)
 
     def to_box_many(self, y: np.ndarray) -> jax.Array:
         """y -> x for arrays (..., dimension)."""
@@ -206,7 +220,10 @@ class Coordinates(eqx.Module):
             return t
         # The shell reads the box coordinates of the others, the same on both sides of the shear.
         params, _ = self.prior.physical(self.prior.box_from_unconstrained(t))
-        return t.at[axis].add(sign * log10_lambda_shell(params))
+        shell = log10_lambda_shell(params)
+        if self.learned is not None:
+            shell = shell + self.learned(t)
+        return t.at[axis].add(sign * shell)
 
 
 @eqx.filter_jit

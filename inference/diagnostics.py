@@ -85,7 +85,10 @@ def summarize(fit: Fit) -> dict[str, Any]:
         "divergences": int(diverging.sum()),
         "n_samples": int(diverging.size),
         "chains": int(diverging.shape[0]),
-        "log_evidence": fit.population.log_z,
+        "log_evidence": fit.learned.importance.log_z,
+        "log_evidence_error": fit.learned.importance.log_z_error,
+        "log_evidence_tempering": fit.tempered.log_z,
+        "importance_efficiency": fit.learned.importance.efficiency,
         "complete": fit.complete,
         "wall_s": fit.wall_s,
     }

@@ -1,4 +1,4 @@
-"""The main job: SMC to find all modes, then NUTS with jumps between them; resumable.
+"""The main job: SMC finds all modes, a flow learns them, NUTS with jumps samples them; resumable.
 
 After every stage and block the state goes to ``checkpoint.pkl`` in the output folder; the same fit
 started again there continues from it, with the same numbers it would have given in one go.
@@ -21,7 +21,7 @@ from lmltdm_jax.likelihoods.total import Likelihood
 from . import smc
 from .checkpoint import Checkpoint, State
 from .coordinates import Coordinates
-from .jumps import Archive
+from .learn import Learned, LearnSettings, learn
 from .nuts import Block, NutsSettings, Sampler
 from .prior import Prior
 from .target import Evaluated, Target
@@ -34,21 +34,24 @@ class FitSettings:
     particles: int
     moves: int
     """population sweeps at each SMC temperature"""
+    learn: LearnSettings
     nuts: NutsSettings
 
 
 FULL = FitSettings(
     particles=2048,
-    moves=40,
+    moves=16,
+    learn=LearnSettings(shell_draws=40_000, sweeps=60, every=6, epochs=40, draws=100_000),
     nuts=NutsSettings(
-        chains=32, warmup_blocks=10, blocks=50, transitions=4, sweeps=400, max_tree_depth=6
+        chains=32, warmup_blocks=20, blocks=100, transitions=2, sweeps=100, max_tree_depth=6
     ),
 )
 QUICK = FitSettings(
     particles=512,
     moves=16,
+    learn=LearnSettings(shell_draws=8_000, sweeps=40, every=4, epochs=30, draws=16_000),
     nuts=NutsSettings(
-        chains=32, warmup_blocks=4, blocks=8, transitions=4, sweeps=80, max_tree_depth=4
+        chains=32, warmup_blocks=6, blocks=16, transitions=2, sweeps=40, max_tree_depth=4
     ),
 )
 
@@ -64,9 +67,11 @@ class Fit:
     """What was sampled. ``blocks`` are those after warm-up; ``complete`` if none was left out."""
 
     target: Target
+    """in the coordinates of all points below but those of ``tempered``"""
     settings: FitSettings
     seed: int
-    population: smc.Stage
+    tempered: smc.Stage
+    learned: Learned
     blocks: tuple[Block, ...]
     wall_s: float
     complete: bool
@@ -130,18 +135,29 @@ def run(
             text = f"stage {stage.number}, beta = {stage.beta:.3g}"
             progress("temper", _tempered(state.stage.beta, stage.beta, share), text)
         state = keep(stage=stage)
-    n, population = settings.nuts, state.stage.points
-    archive = Archive.of(population.y)
+    if state.learned is None:
+        found = learn(
+            target,
+            state.stage.points,
+            settings.learn,
+            seed,
+            lambda share, text: progress("learn", share, text),
+        )
+        state = keep(learned=found)
+    n, learned = settings.nuts, state.learned
+    target = learned.target(target)
+    archive, density = learned.proposals()
     sampler = Sampler(target, n)
     if state.chains is None:
-        first, points = sampler.first_state(population, seed)
+        first, points = sampler.first_state(learned.population, seed)
         state = keep(chains=first, points=points)
     progress("compile", 1.0, "compiling the gradient")
     total = n.warmup_blocks + n.blocks
     try:
         while state.done < total:
             rng = np.random.default_rng([seed, 2, state.done])
-            chains, points, block = sampler.advance(state.chains, state.points, archive, rng)
+            advanced = sampler.advance(state.chains, state.points, archive, density, rng)
+            chains, points, block = advanced
             blocks = (*state.blocks, block) if state.done >= n.warmup_blocks else ()
             state = keep(chains=chains, points=points, blocks=blocks, done=state.done + 1)
             text = f"{len(blocks) * n.transitions * n.chains} draws, "
@@ -150,7 +166,16 @@ def run(
     except KeyboardInterrupt:
         if not state.blocks:
             raise
-    return Fit(target, settings, seed, state.stage, state.blocks, state.wall_s, state.done == total)
+    return Fit(
+        target,
+        settings,
+        seed,
+        state.stage,
+        learned,
+        state.blocks,
+        state.wall_s,
+        state.done == total,
+    )
 
 
 _FIRST_BETA = 1e-6

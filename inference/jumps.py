@@ -6,9 +6,9 @@ Two kinds, chosen at random for every point and step; for a fixed archive both a
   Stat. Comput. 18 (2008) 435): y' = y + gamma (a - b) with a, b from the archive is symmetric
   whatever the archive is. Differences have the shape of the population; with gamma = 1 those
   between two modes carry a point from one mode to the other.
-* Independent draws from a kernel density of the archive: a Student kernel on every member, shaped
-  by the covariance of its neighbours, accepted with the ratio of densities (Hastings). One
-  acceptance forgets where the point was, in whatever mode.
+* Independent draws from a density, accepted with the ratio of densities (Hastings): one acceptance
+  forgets where the point was, in whatever mode. The archive is such a density itself, with a
+  Student kernel on every member, shaped by the covariance of its neighbours.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from scipy.spatial import KDTree
 from scipy.special import gammaln, logsumexp
 
+from .flow import Density
 from .target import Evaluated, Target, evaluate
 
 INDEPENDENT = 0.5
@@ -79,14 +80,14 @@ class Archive:
         return self.points[member] + self.scale * np.einsum("nij,nj->ni", self.factors[member], t)
 
     def log_density(self, y: np.ndarray) -> np.ndarray:
-        """(n,): ln of the kernel density at y (n, d), in the units of the standardised points."""
+        """(n,): ln of the kernel density at y (n, d)."""
         m, d = self.points.shape
         z = (y - self.centre) / self.scale
         rows, columns = np.triu_indices(d)
         features = np.concatenate([z[:, rows] * z[:, columns], z, np.ones((len(z), 1))], axis=1)
         distance2 = np.maximum(features @ self.forms, 0.0)
         norm = gammaln(0.5 * (_DEGREES + d)) - gammaln(0.5 * _DEGREES)
-        norm -= 0.5 * d * np.log(_DEGREES * np.pi) + np.log(m)
+        norm -= 0.5 * d * np.log(_DEGREES * np.pi) + np.log(m) + np.log(self.scale).sum()
         kernel = -0.5 * (_DEGREES + d) * np.log1p(distance2 / _DEGREES)
         return norm + logsumexp(kernel + self.log_norms, axis=1)
 
@@ -108,16 +109,17 @@ def difference(rng: np.random.Generator, y: np.ndarray, archive: Archive) -> np.
 
 
 def propose(
-    rng: np.random.Generator, y: np.ndarray, archive: Archive
+    rng: np.random.Generator, y: np.ndarray, archive: Archive, density: Density
 ) -> tuple[np.ndarray, np.ndarray]:
     """Proposals (n, d) for points ``y`` (n, d), and ln of q(y | y')/q(y' | y) (n,)."""
     independent = rng.uniform(size=len(y)) < INDEPENDENT
-    drawn = archive.draw(rng, len(y))
+    drawn = density.draw(rng, len(y))
     new = np.where(independent[:, None], drawn, difference(rng, y, archive))
     log_ratio = np.zeros(len(y))
-    both = np.concatenate([y[independent], new[independent]])
-    here, there = np.split(archive.log_density(both), 2)
-    log_ratio[independent] = here - there
+    if independent.any():
+        both = np.concatenate([y[independent], new[independent]])
+        here, there = np.split(density.log_density(both), 2)
+        log_ratio[independent] = here - there
     return new, log_ratio
 
 
@@ -127,12 +129,15 @@ def sweep(
     points: Evaluated,
     archive: Archive,
     temperature: float = 1.0,
+    density: Density | None = None,
 ) -> tuple[Evaluated, np.ndarray]:
     """One Metropolis step of every point on prior x likelihood^temperature.
 
+    ``density`` proposes the independent draws, the archive's own if None.
+
     Returns the points and which of them moved (n,).
     """
-    y, log_ratio = propose(rng, points.y, archive)
+    y, log_ratio = propose(rng, points.y, archive, density or archive)
     new = evaluate(target, y)
     log_ratio = log_ratio + new.log_prior - points.log_prior
     log_ratio = log_ratio + temperature * (new.log_likelihood - points.log_likelihood)

@@ -1,7 +1,7 @@
 """NumPyro's NUTS, many chains side by side in blocks, with population jumps between the blocks.
 
 Trajectories follow the posterior inside a mode; what carries a chain from mode to mode is a few
-sweeps of :mod:`jumps` after each block, with the final SMC population as a fixed archive. Both
+sweeps of :mod:`jumps` after each block, with a fixed archive and a fixed density. Both
 leave the posterior invariant, so their alternation does. Blocks make the run show progress, stop
 and resume anywhere; one program serves warm-up and sampling.
 """
@@ -20,6 +20,7 @@ from numpyro.infer.util import ParamInfo
 
 from lmltdm_jax.numerics.compiling import top_level_jit
 
+from .flow import Density
 from .jumps import Archive, sweep
 from .target import Evaluated, Target, evaluate
 
@@ -118,6 +119,16 @@ def _transitions(
     return jax.vmap(chain)(states, y, potential)
 
 
+def _bulk_covariance(y: np.ndarray) -> np.ndarray:
+    """Covariance (d, d) in which islands far away do not hide the width of the bulk.
+
+    Of points pulled in to twice the 16-84 % half-width around the median, coordinate by coordinate.
+    """
+    centre = np.median(y, axis=0)
+    width = 2.0 * (np.subtract(*np.percentile(y, (84, 16), axis=0)) / 2.0 + 1e-12)
+    return np.atleast_2d(np.cov(np.clip(y, centre - width, centre + width).T))
+
+
 class Sampler:
     """Chains side by side; :meth:`advance` runs one block, the first call compiles it."""
 
@@ -125,17 +136,22 @@ class Sampler:
         self.target, self.settings = target, settings
 
     def first_state(self, population: Evaluated, seed: int) -> tuple[HMCState, Evaluated]:
-        """Chains at evenly spread members of a population, mass matrix from its covariance."""
+        """Chains at evenly spread members of a population, mass matrix from the bulk of it."""
         n = self.settings.chains
         members = np.linspace(0, len(population.y), n, endpoint=False).astype(int)
         points = population[members]
-        covariance = np.atleast_2d(np.cov(population.y.T))
+        covariance = _bulk_covariance(population.y)
         keys = jax.random.split(jax.random.PRNGKey(seed), n)
         states = _first_states(self.target, self.settings, points.y, keys, jnp.asarray(covariance))
         return states, points
 
     def advance(
-        self, state: HMCState, points: Evaluated, archive: Archive, rng: np.random.Generator
+        self,
+        state: HMCState,
+        points: Evaluated,
+        archive: Archive,
+        density: Density,
+        rng: np.random.Generator,
     ) -> tuple[HMCState, Evaluated, Block]:
         """One block: NUTS transitions (recorded), then population sweeps (not recorded)."""
         energies = -(points.log_prior + points.log_likelihood)
@@ -152,5 +168,5 @@ class Sampler:
         )
         points = drawn[np.arange(shape[0]) * shape[1] + shape[1] - 1]
         for _ in range(self.settings.sweeps):
-            points, _ = sweep(rng, self.target, points, archive)
+            points, _ = sweep(rng, self.target, points, archive, density=density)
         return state, points, block

@@ -14,7 +14,7 @@ from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.prediction import OBSERVABLE_COLUMNS
 
-from .coordinates import Coordinates
+from .coordinates import OMEGA_H2, Coordinates
 
 CPU_LANES = 32
 """Points evaluated side by side on a CPU: more would fall out of its cache."""
@@ -69,6 +69,15 @@ class Target(eqx.Module):
         columns |= {f"pull_{name}": value for name, value in evaluation.pulls.items()}
         log_likelihood = sum(evaluation.terms.values(), jnp.zeros(()))
         return log_prior, log_likelihood, columns
+
+    @property
+    def shell_axis(self) -> int | None:
+        """Axis along which the relic density fixes a thin shell, None if there is none."""
+        return self.coordinates.shell_axis
+
+    def shell_excess(self, points: Evaluated) -> np.ndarray:
+        """ln(Omega h2/0.12) (n,) of points."""
+        return np.log(points.columns["omega_h2"] / OMEGA_H2)
 
     def potential(self, y: jax.Array) -> jax.Array:
         """-ln(prior x likelihood), what Hamiltonian samplers call the potential energy."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from lmltdm_jax.inference import diagnostics, figures, report
 from lmltdm_jax.inference import fit as fitting
+from lmltdm_jax.inference.learn import LearnSettings
 from lmltdm_jax.inference.nuts import NutsSettings
 from typer.testing import CliRunner
 
@@ -14,7 +15,7 @@ from lmltdm_jax.cli import app
 from lmltdm_jax.likelihoods.zp_searches import ZpSearch
 from lmltdm_jax.parameters import sampled_parameters
 
-TINY = fitting.FitSettings(64, 3, NutsSettings(4, 2, 4, 3, 2, 3))
+TINY = fitting.FitSettings(64, 3, LearnSettings(600, 4, 2, 3, 256), NutsSettings(4, 2, 4, 3, 2, 3))
 """Everything happens, nothing converges."""
 
 
@@ -54,7 +55,7 @@ def test_the_run_is_complete_and_its_numbers_are_those_of_its_points(whole, targ
 
 
 def test_interrupted_and_resumed_gives_the_same_draws(target, whole, tmp_path):
-    """Stopped while tempering, then while sampling: nothing is lost and nothing changes."""
+    """Stopped while tempering, learning and sampling: nothing is lost and nothing changes."""
 
     def stop(at, share):
         def progress(phase, done, text):
@@ -65,12 +66,15 @@ def test_interrupted_and_resumed_gives_the_same_draws(target, whole, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         fitting.run(target, TINY, 3, tmp_path, stop("temper", 0.5))
+    with pytest.raises(KeyboardInterrupt):
+        fitting.run(target, TINY, 3, tmp_path, stop("learn", 0.4))
     partial = fitting.run(target, TINY, 3, tmp_path, stop("sample", 0.6))
     assert not partial.complete and 0 < len(partial.blocks) < TINY.nuts.blocks
     resumed = fitting.run(target, TINY, 3, tmp_path)
     assert resumed.complete
     np.testing.assert_array_equal(resumed.draws.y, whole.draws.y)
-    assert resumed.population.log_z == whole.population.log_z
+    assert resumed.tempered.log_z == whole.tempered.log_z
+    assert resumed.learned.importance.log_z == whole.learned.importance.log_z
     assert "interrupted" in diagnostics.summarize(partial)["reasons"][-1]
 
 

@@ -97,7 +97,7 @@ def test_kernel_density_is_that_of_its_draws():
     archive = Archive.of(np.concatenate([rng.normal(0, 1, 200), rng.normal(8, 0.1, 100)])[:, None])
     edges = np.linspace(-60, 60, 240_001)
     centres = 0.5 * (edges[1:] + edges[:-1])[:, None]
-    density = np.exp(archive.log_density(centres)) / archive.scale
+    density = np.exp(archive.log_density(centres))
     cumulative = np.cumsum(density) * (edges[1] - edges[0])
     assert cumulative[-1] == pytest.approx(1.0, abs=1e-5)
     draws = archive.draw(rng, 40_000)[:, 0]
@@ -154,7 +154,7 @@ def sampled(stages):
     rng = np.random.default_rng(1)
     blocks = []
     for i in range(settings.warmup_blocks + settings.blocks):
-        state, points, block = sampler.advance(state, points, archive, rng)
+        state, points, block = sampler.advance(state, points, archive, archive, rng)
         if i >= settings.warmup_blocks:
             blocks.append(block)
     return state, blocks

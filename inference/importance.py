@@ -1,0 +1,53 @@
+"""Importance sampling with a learned density: evidence with an error, and independent draws.
+
+For draws y_i of a density q, Z is the mean of w_i = prior x likelihood/q. Its statistical error
+follows from the scatter of the weights, and so does the efficiency (sum w)^2/(n sum w^2): the share
+of the draws that is worth an independent draw of the posterior. The error holds where q covers the
+posterior; a mixture that keeps a kernel on every member of the tempered population is meant to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from scipy.special import logsumexp
+
+from .flow import Density
+from .target import Evaluated, Target, evaluate
+
+
+@dataclasses.dataclass(frozen=True)
+class Importance:
+    """Weighted draws of one density."""
+
+    points: Evaluated
+    weights: np.ndarray
+    """(n,), sum 1"""
+    log_z: float
+    log_z_error: float
+
+    @property
+    def efficiency(self) -> float:
+        return float(1.0 / (len(self.weights) * np.sum(self.weights**2)))
+
+    def share(self, inside: np.ndarray) -> tuple[float, float]:
+        """Posterior probability of a region and its error; ``inside`` (n,) bool."""
+        p = float(np.sum(self.weights[inside]))
+        return p, float(np.sqrt(np.sum(self.weights**2 * (inside - p) ** 2)))
+
+    def resampled(self, n: int, rng: np.random.Generator) -> Evaluated:
+        """n equally weighted draws; those of large weight occur more than once."""
+        positions = (rng.uniform() + np.arange(n)) / n
+        chosen = np.searchsorted(np.cumsum(self.weights), positions)
+        return self.points[np.minimum(chosen, len(self.weights) - 1)]
+
+
+def importance(target: Target, density: Density, n: int, rng: np.random.Generator) -> Importance:
+    """``n`` draws of ``density``, weighted."""
+    points = evaluate(target, density.draw(rng, n))
+    log_w = points.log_prior + points.log_likelihood - density.log_density(points.y)
+    total = logsumexp(log_w)
+    weights = np.exp(log_w - total)
+    variance = np.sum(weights**2) - 1.0 / n
+    return Importance(points, weights, float(total - np.log(n)), float(np.sqrt(variance)))
