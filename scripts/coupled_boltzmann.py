@@ -358,8 +358,16 @@ class Freezeout:
                 1.0 - ratio * (2.0 - adiabatic) + heat,
             ]
 
+        def jacobian(ln_x, w):
+            # scipy's own steps scale with |w|, which is 0 in equilibrium.
+            columns = [
+                (np.array(rhs(ln_x, w + h)) - np.array(rhs(ln_x, w - h))) / 2e-5
+                for h in 1e-5 * np.eye(2)
+            ]
+            return np.stack(columns, axis=1)
+
         start = [math.log(yeq[0]) - 1.0, 0.0]
-        found = solve_ivp(rhs, (0.0, fine[-1]), start, "Radau", rtol=1e-5, atol=1e-6)
+        found = solve_ivp(rhs, (0.0, fine[-1]), start, "Radau", rtol=1e-5, atol=1e-6, jac=jacobian)
         if not found.success:
             raise RuntimeError(found.message)
         y, theta = math.exp(found.y[0, -1]), found.y[1, -1] if coupled else 0.0
