@@ -1,10 +1,10 @@
-"""Coupled Boltzmann solutions of random points that leave Omega h2 = 0.12 in the standard equation.
+"""Coupled Boltzmann solutions of random points near the measured Omega h2.
 
 Usage: python scripts/generate_kinetic_decoupling.py OUTPUT.csv SEED COUNT    (0.4 s a point)
 
 A third of the points is drawn from the prior, a third within |delta| < 1 of the H1 pole, a third of
 the Z' pole, delta = (m/2 m_x)^2 - 1 log-uniform in size from 1e-4. lambda_phix is a root of
-Omega h2 = 0.12, where there is one (low or high branch at random).
+Omega h2 = 0.06 to 0.24, log-uniform, where there is one (low or high branch at random).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lmltdm_jax.observables.relic_coupling import lambda_for_relic
 from lmltdm_jax.parameters import PARAMETER_NAMES, PARAMETER_TABLE, Parameters
 from lmltdm_jax.widths import build_widths
 
+TARGET, SPREAD = 0.12, 2.0
 SM = StandardModel.load("pdg2026")
 INDEX = {name: i for i, name in enumerate(PARAMETER_NAMES)}
 COLUMNS = (*PARAMETER_NAMES, "kind", "omega_standard", "omega_coupled", "gamma_over_h_25")
@@ -35,8 +36,11 @@ def setup(vector):
 
 
 @jax.jit
-def couplings(vectors):
-    return jax.lax.map(lambda v: lambda_for_relic(Parameters.from_vector(v), SM), vectors)
+def couplings(vectors, targets):
+    return jax.lax.map(
+        lambda pair: lambda_for_relic(Parameters.from_vector(pair[0]), SM, pair[1]),
+        (vectors, targets),
+    )
 
 
 def candidates(rng, count, kind):
@@ -62,9 +66,8 @@ def sample(rng, count, kind):
     found = []
     while sum(map(len, found)) < count:
         rows = candidates(rng, 128, kind)
-        rows = np.resize(rows, (128, rows.shape[1]))[: len(rows)] if len(rows) == 128 else rows
-        padded = np.resize(rows, (128, rows.shape[1]))
-        roots = couplings(padded)
+        targets = TARGET * SPREAD ** rng.uniform(-1.0, 1.0, 128)
+        roots = couplings(np.resize(rows, (128, rows.shape[1])), targets)
         pair = np.stack([roots.low, roots.high], axis=1)[: len(rows)]
         ok = np.isfinite(pair)
         choice = np.where(ok.all(axis=1), rng.integers(2, size=len(rows)), np.argmax(ok, axis=1))
