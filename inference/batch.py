@@ -41,7 +41,10 @@ MAX_THREADS = 4
 
 
 def evaluate(
-    params: Parameters, preset: str | Likelihood = "talk2024", progress: bool = True
+    params: Parameters,
+    preset: str | Likelihood = "talk2024",
+    progress: bool = True,
+    relic_coupling: bool = False,
 ) -> dict[str, np.ndarray]:
     """Observables, ``loglike`` and ``loglike_<term>`` of many points.
 
@@ -51,6 +54,7 @@ def evaluate(
         params: arrays of one common shape (scalars broadcast); validated before any compute.
         preset: a preset's name or a :class:`Likelihood` of your own.
         progress: show a bar with points per second and time left (in a notebook, too).
+        relic_coupling: as in :func:`lmltdm_jax.predict`.
 
     Returns:
         ``{column: array}``, float64, in the shape of the parameters and in the order of
@@ -64,9 +68,11 @@ def evaluate(
     vectors = _vectors(params)
     shape = vectors.shape[:-1]
     vectors = vectors.reshape(-1, vectors.shape[-1])
-    columns = {name: np.empty(len(vectors)) for name in output_columns(likelihood)}
+    names = output_columns(likelihood, relic_coupling)
+    columns = {name: np.empty(len(vectors)) for name in names}
     start = 0
-    for chunk in iter_chunks(vectors, likelihood, progress_bar(shown=progress)):
+    bar = progress_bar(shown=progress)
+    for chunk in iter_chunks(vectors, likelihood, bar, relic_coupling=relic_coupling):
         stop = start + len(chunk["loglike"])
         for name, column in columns.items():
             column[start:stop] = chunk[name]
@@ -83,7 +89,11 @@ def _vectors(params: Parameters) -> np.ndarray:
 
 
 def iter_chunks(
-    vectors: np.ndarray, likelihood: Likelihood, bar: Progress, threads: int | None = None
+    vectors: np.ndarray,
+    likelihood: Likelihood,
+    bar: Progress,
+    threads: int | None = None,
+    relic_coupling: bool = False,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Predictions of ``vectors`` (n, 8) chunk by chunk, in order, ``bar`` advancing.
 
@@ -94,7 +104,7 @@ def iter_chunks(
     pieces = [vectors[start : start + size] for start in range(0, len(vectors), size)]
 
     def work(piece: np.ndarray) -> dict[str, np.ndarray]:
-        return next(predict_chunks(piece, likelihood))
+        return next(predict_chunks(piece, likelihood, relic_coupling))
 
     pool = ThreadPoolExecutor(threads or _default_threads())
     with bar:

@@ -66,6 +66,10 @@ class StandardModel(eqx.Module):
     """(5,) shift of the B -> K form factors along their whitened directions; None: central"""
     a_zero_factor: _Real = 1.0
     """on the B -> K* form factor A_0"""
+    kappa_sd_factor: _Real = 1.0
+    """on the s-d-h coupling of kaons, which is computed from m_t, m_s and CKM elements"""
+    h1_running: _Real | None = None
+    """z of the theory error of a broad H1's line shape; None: not computed"""
 
     @classmethod
     def load(cls, name: str) -> StandardModel:

@@ -12,6 +12,8 @@ import numpy as np
 from lmltdm_jax._precision import require_x64
 from lmltdm_jax.likelihoods.total import Likelihood
 from lmltdm_jax.numerics.compiling import top_level_jit
+from lmltdm_jax.observables.freeze_out import CHANNELS
+from lmltdm_jax.observables.relic_coupling import lambda_for_relic
 from lmltdm_jax.parameters import Parameters
 
 OBSERVABLE_COLUMNS = (
@@ -42,20 +44,31 @@ OBSERVABLE_COLUMNS = (
     "t_nu_over_t_gamma",
     "eta_nu",
     "h0_preferred",
+    *(f"omega_fraction_{channel}" for channel in CHANNELS),
+    "x_freezeout",
+    "sigmav_fo_cm3_s",
+    "sigmav_today_cm3_s",
 )
 """Output columns of ``predict``, in order; ``loglike`` and ``loglike_<term>`` follow."""
+
+RELIC_COUPLING_COLUMNS = ("lambda_relic_low", "lambda_relic_high")
+"""The two couplings that leave Omega h2 = 0.12, nan where there is none. About 200 relic densities
+a point, so only on request; they follow all other columns."""
 
 CPU_CHUNK = 256
 CPU_LANES = 32
 GPU_CHUNK = 65536
 
 
-def predict(params: Parameters, preset: str | Likelihood = "talk2024") -> dict[str, np.ndarray]:
+def predict(
+    params: Parameters, preset: str | Likelihood = "talk2024", relic_coupling: bool = False
+) -> dict[str, np.ndarray]:
     """Observables, ``loglike`` and ``loglike_<term>`` of a point or a batch.
 
     Args:
         params: scalars, or arrays of one common shape; validated before any compute.
         preset: a preset's name or a :class:`Likelihood` of your own.
+        relic_coupling: add :data:`RELIC_COUPLING_COLUMNS` (slow; nan where there is no root).
 
     Returns:
         ``{column: array}`` with the shape of the parameters, float64, columns in output order.
@@ -67,17 +80,19 @@ def predict(params: Parameters, preset: str | Likelihood = "talk2024") -> dict[s
     likelihood = Likelihood.from_preset(preset) if isinstance(preset, str) else preset
     vectors = np.asarray(params.to_vector())
     shape = vectors.shape[:-1]
-    chunks = list(predict_chunks(vectors.reshape(-1, vectors.shape[-1]), likelihood))
+    vectors = vectors.reshape(-1, vectors.shape[-1])
+    chunks = list(predict_chunks(vectors, likelihood, relic_coupling))
     return {
         name: np.concatenate([chunk[name] for chunk in chunks]).reshape(shape)
-        for name in output_columns(likelihood)
+        for name in output_columns(likelihood, relic_coupling)
     }
 
 
-def output_columns(likelihood: Likelihood) -> list[str]:
+def output_columns(likelihood: Likelihood, relic_coupling: bool = False) -> list[str]:
     """Names of everything :func:`predict` returns, in order."""
     terms = [f"loglike_{term.name}" for term in likelihood.term_list]
-    return [*OBSERVABLE_COLUMNS, "loglike", *terms]
+    last = RELIC_COUPLING_COLUMNS if relic_coupling else ()
+    return [*OBSERVABLE_COLUMNS, "loglike", *terms, *last]
 
 
 def chunk_size() -> int:
@@ -90,7 +105,9 @@ def lanes() -> int:
     return CPU_LANES if jax.default_backend() == "cpu" else GPU_CHUNK
 
 
-def predict_chunks(vectors: np.ndarray, likelihood: Likelihood) -> Iterator[dict[str, np.ndarray]]:
+def predict_chunks(
+    vectors: np.ndarray, likelihood: Likelihood, relic_coupling: bool = False
+) -> Iterator[dict[str, np.ndarray]]:
     """Predictions of ``vectors`` (n, 8) chunk by chunk, one compilation whatever n is."""
     require_x64()
     size = chunk_size()
@@ -99,6 +116,8 @@ def predict_chunks(vectors: np.ndarray, likelihood: Likelihood) -> Iterator[dict
         # Pad with the last point so that every call has the compiled shape.
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], size - len(chunk), axis=0)])
         columns = _predict_padded(likelihood, jnp.asarray(padded))
+        if relic_coupling:
+            columns |= relic_couplings(likelihood, jnp.asarray(padded))
         yield {name: np.asarray(column)[: len(chunk)] for name, column in columns.items()}
 
 
@@ -113,3 +132,14 @@ def _predict_one(likelihood: Likelihood, vector: jax.Array) -> dict[str, jax.Arr
     columns = {name: getattr(evaluation.observables, name) for name in OBSERVABLE_COLUMNS}
     columns["loglike"] = evaluation.loglike
     return columns | {f"loglike_{name}": value for name, value in evaluation.terms.items()}
+
+
+@top_level_jit
+def relic_couplings(likelihood: Likelihood, vectors: jax.Array) -> dict[str, jax.Array]:
+    """:data:`RELIC_COUPLING_COLUMNS` of one point (8,) or of several (n, 8)."""
+
+    def one(vector: jax.Array) -> dict[str, jax.Array]:
+        found = lambda_for_relic(Parameters.from_vector(vector), likelihood.sm)
+        return dict(zip(RELIC_COUPLING_COLUMNS, (found.low, found.high), strict=True))
+
+    return one(vectors) if vectors.ndim == 1 else jax.lax.map(one, vectors, batch_size=lanes())

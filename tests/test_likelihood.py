@@ -97,7 +97,7 @@ def test_each_term_depends_on_a_parameter_it_should(reverse, likelihood):
         assert reverse[term][0, PARAMETER_NAMES.index(parameter)] != 0.0, term
     # Searches for light H1 do not reach the benchmark; tests/test_limit_curve.py has the others.
     flavour = {"belle_kstar_nunu": 0, "babar_k_x": 0, "babar_kstar_x": 0, "na62_kpi_x": 2}
-    flavour |= {"koto_kpi0_x": 2}
+    flavour |= {"koto_kpi0_x": 2, "na62_kpinunu": 0}
     for name, row in flavour.items():
         if likelihood.name == "current":
             slope = reverse[f"term:{name}"][row, PARAMETER_NAMES.index("sin_theta")]

@@ -17,6 +17,7 @@ from lmltdm_jax.observables.form_factors import (
     f_zero,
     shifted_coefficients,
 )
+from lmltdm_jax.observables.kaon_to_pion import br_kl_pi0_h1, br_kplus_piplus_h1
 from lmltdm_jax.widths import build_widths
 
 pytestmark = pytest.mark.fast
@@ -68,6 +69,26 @@ def test_a_zero_and_kappa_scale_what_they_should():
     factor = (1.0 + entry["error"] / entry["value"]) ** 2
     for moved, central in zip(rates(move(kappa_sb=1.0)), (bk, bkstar), strict=True):
         assert float(moved / central) == pytest.approx(factor, rel=1e-9)
+
+
+def test_kaons_follow_the_top_loop_of_b_mesons():
+    """The same factor on both couplings; V_td moves kaons only."""
+    moved = move(kappa_sb=1.0)
+    factor = float(moved.kappa_sb / SM.kappa_sb)
+    assert factor > 1.05
+    params = Parameters.benchmark().replace(m_h1=0.2)
+
+    def ratios(sm):
+        rates = br_kplus_piplus_h1, br_kl_pi0_h1, gamma_b_to_k_h1
+        points = build_point(params, sm), build_point(params, SM)
+        return [float(rate(points[0]) / rate(points[1])) for rate in rates]
+
+    assert ratios(moved) == pytest.approx([factor**2] * 3, rel=1e-12)
+    real = input_table("pdg2026")["v_ts_v_td_re"]
+    shift = (1.0 + real["error"] / real["value"]) ** 2
+    _, kl, b_meson = ratios(move(v_ts_v_td_re=1.0))
+    assert kl == pytest.approx(shift, rel=1e-12)
+    assert b_meson == 1.0
 
 
 def test_kappa_is_computed_from_the_other_inputs():

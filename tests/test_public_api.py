@@ -53,6 +53,20 @@ OBSERVABLES = [
     "t_nu_over_t_gamma",
     "eta_nu",
     "h0_preferred",
+    "omega_fraction_nunu",
+    "omega_fraction_ee",
+    "omega_fraction_mumu",
+    "omega_fraction_tautau",
+    "omega_fraction_hadrons",
+    "omega_fraction_zpzp",
+    "omega_fraction_h1h1",
+    "omega_fraction_h1h2",
+    "omega_fraction_h2h2",
+    "omega_fraction_zph1",
+    "omega_fraction_zph2",
+    "x_freezeout",
+    "sigmav_fo_cm3_s",
+    "sigmav_today_cm3_s",
 ]
 TERMS = [
     "muon_g2",
@@ -70,6 +84,7 @@ CURRENT_TERMS = [
     "babar_kstar_x",
     "na62_kpi_x",
     "na62_pi0_invisible",
+    "na62_kpinunu",
     "e949_kpi_x",
     "koto_kpi0_x",
     "babar_4mu",
@@ -106,13 +121,15 @@ def test_output_columns(talk2024, current):
     for likelihood, names in ((talk2024, TERMS), (current, CURRENT_TERMS)):
         expected = [*OBSERVABLES, "loglike", *(f"loglike_{term}" for term in names)]
         assert output_columns(likelihood) == expected
+        couplings = ["lambda_relic_low", "lambda_relic_high"]
+        assert output_columns(likelihood, relic_coupling=True) == [*expected, *couplings]
 
 
 @pytest.mark.parametrize(
     ("function", "arguments"),
     [
-        (lmltdm_jax.predict, ["params", "preset"]),
-        (batch.evaluate, ["params", "preset", "progress"]),
+        (lmltdm_jax.predict, ["params", "preset", "relic_coupling"]),
+        (batch.evaluate, ["params", "preset", "progress", "relic_coupling"]),
         (lmltdm_jax.Likelihood.from_preset, ["name"]),
         (lmltdm_jax.Likelihood.report, ["self", "params", "nuisances"]),
         (lmltdm_jax.Likelihood.terms, ["self", "params", "nuisances"]),

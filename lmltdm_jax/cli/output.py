@@ -27,16 +27,19 @@ RowWriter = Callable[[np.ndarray], None]
 
 
 @contextlib.contextmanager
-def open_table(path: Path | None, columns: Sequence[str]) -> Iterator[RowWriter]:
+def open_table(
+    path: Path | None, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[RowWriter]:
     """Writer of rows to ``path`` (``.csv`` or ``.json``), or as CSV to stdout without a path.
 
+    A nan in an ``optional`` column means that there is no such number: an empty cell in CSV.
     Opening is the check that the output can be written, so open before computing.
 
     Raises:
         InputError: wrong ending, missing folder, a folder of that name, no permission, disk full.
     """
     if path is None:
-        with _rows(sys.stdout, ".csv", columns) as write:
+        with _rows(sys.stdout, ".csv", columns, optional) as write:
             yield write
         sys.stdout.flush()
         return
@@ -50,7 +53,7 @@ def open_table(path: Path | None, columns: Sequence[str]) -> Iterator[RowWriter]
             raise PermissionError(errno.EACCES, "permission denied")
         hidden = target.with_name(f".{target.name[:64]}.{os.getpid()}.tmp")
         with hidden.open("x", encoding="utf-8", newline="") as file:
-            with _rows(file, table_format, columns) as write:
+            with _rows(file, table_format, columns, optional) as write:
                 yield write
         os.replace(hidden, target)
     except OSError as error:
@@ -62,10 +65,13 @@ def open_table(path: Path | None, columns: Sequence[str]) -> Iterator[RowWriter]
 
 
 @contextlib.contextmanager
-def _rows(file: TextIO, table_format: str, columns: Sequence[str]) -> Iterator[RowWriter]:
+def _rows(
+    file: TextIO, table_format: str, columns: Sequence[str], optional: Sequence[str]
+) -> Iterator[RowWriter]:
     if table_format == ".csv":
         file.write(",".join(columns) + "\n")
-        yield lambda block: file.writelines(_csv_lines(block))
+        may_lack = [name in optional for name in columns]
+        yield lambda block: file.writelines(_csv_lines(block, may_lack))
         return
     file.write("[")
     separator = "\n"
@@ -82,8 +88,10 @@ def _rows(file: TextIO, table_format: str, columns: Sequence[str]) -> Iterator[R
     file.write("\n]\n")
 
 
-def _csv_lines(block: np.ndarray) -> Iterator[str]:
-    return (",".join(map(repr, row)) + "\n" for row in block.tolist())
+def _csv_lines(block: np.ndarray, may_lack: Sequence[bool]) -> Iterator[str]:
+    for row in block.tolist():
+        cells = zip(row, may_lack, strict=True)
+        yield ",".join("" if lack and math.isnan(v) else repr(v) for v, lack in cells) + "\n"
 
 
 def _reason(error: OSError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,8 @@ UNITS = {
     "sigmav_cmb_cm3_s": "cm3/s",
     "p_ann_cm3_s_gev": "cm3/s/GeV",
     "h0_preferred": "km/s/Mpc",
+    "sigmav_fo_cm3_s": "cm3/s",
+    "sigmav_today_cm3_s": "cm3/s",
 }
 """Units of the output columns that have one."""
 
@@ -51,6 +54,13 @@ def predict(
             "--gradient", help="With --point: norm of each term's gradient, too (compiles longer)."
         ),
     ] = False,
+    relic_coupling: Annotated[
+        bool,
+        typer.Option(
+            "--relic-coupling",
+            help="Add lambda_relic_low and _high: couplings with Omega h2 = 0.12 (20 ms a point).",
+        ),
+    ] = False,
     spectrum: Annotated[
         Path | None,
         typer.Option(help="With --point: dBR/dq2 of B+ -> K+ inv on a grid, .csv or .json."),
@@ -60,6 +70,9 @@ def predict(
 
     The output has the input columns as given, then the observables, loglike and loglike_TERM. With
     --point, prints the point beside the measurements, with pulls.
+
+    --relic-coupling adds lambda_relic_low, where Omega h2 falls through 0.12 as lambda_phix grows,
+    and lambda_relic_high, where it rises again: an empty cell (JSON: null) where there is none.
     """
     from lmltdm_jax.cli.spectrum import write_spectrum
     from lmltdm_jax.cli.tables import PointTable, parse_point, read_points
@@ -74,16 +87,18 @@ def predict(
         raise InputError("--spectrum goes with --point: it is a table of one point")
     likelihood = Likelihood.from_preset(preset)
     if points is not None:
-        predict_table(read_points(points), likelihood, output)
+        predict_table(read_points(points), likelihood, output, relic_coupling)
         return
     values = Parameters.benchmark().to_dict() | parse_point(point or [])
     table = PointTable(tuple(values), np.array([list(values.values())], dtype=float))
     if spectrum is not None:
         write_spectrum(Parameters.from_vector(table.vectors()[0]), likelihood, spectrum)
-    predict_point(table, likelihood, output, gradient)
+    predict_point(table, likelihood, output, gradient, relic_coupling)
 
 
-def predict_table(table: PointTable, likelihood: Likelihood, output: Path | None) -> None:
+def predict_table(
+    table: PointTable, likelihood: Likelihood, output: Path | None, relic_coupling: bool
+) -> None:
     """Predict every point and write it.
 
     Raises:
@@ -94,40 +109,55 @@ def predict_table(table: PointTable, likelihood: Likelihood, output: Path | None
         iter_chunks,
         progress_bar,
     )
-    from lmltdm_jax.prediction import output_columns
+    from lmltdm_jax.prediction import RELIC_COUPLING_COLUMNS, output_columns
 
-    names = output_columns(likelihood)
+    names = output_columns(likelihood, relic_coupling)
+    always = [name not in RELIC_COUPLING_COLUMNS for name in names]
     start = bad = 0
-    with open_table(output, [*table.columns, *names]) as write:
-        for chunk in iter_chunks(table.vectors(), likelihood, progress_bar()):
+    with open_table(output, [*table.columns, *names], RELIC_COUPLING_COLUMNS) as write:
+        bar = progress_bar()
+        for chunk in iter_chunks(table.vectors(), likelihood, bar, relic_coupling=relic_coupling):
             predicted = np.stack([chunk[name] for name in names], axis=1)
             given = table.values[start : start + len(predicted)]
             write(np.concatenate([given, predicted], axis=1))
             start += len(predicted)
-            bad += int(np.sum(~np.all(np.isfinite(predicted), axis=1)))
+            bad += int(np.sum(~np.all(np.isfinite(predicted[:, always]), axis=1)))
     if bad:
         typer.echo(f"warning: {bad} of {start} rows hold a value that is not finite", err=True)
 
 
 def predict_point(
-    table: PointTable, likelihood: Likelihood, output: Path | None, gradient: bool
+    table: PointTable,
+    likelihood: Likelihood,
+    output: Path | None,
+    gradient: bool,
+    relic_coupling: bool,
 ) -> None:
     """Print one point beside the measurements; write its row too where there is an ``output``."""
     from lmltdm_jax.cli.output import open_table
     from lmltdm_jax.likelihoods.total import _evaluate_jit
     from lmltdm_jax.parameters import Parameters
-    from lmltdm_jax.prediction import OBSERVABLE_COLUMNS, output_columns
+    from lmltdm_jax.prediction import (
+        OBSERVABLE_COLUMNS,
+        RELIC_COUPLING_COLUMNS,
+        output_columns,
+        relic_couplings,
+    )
 
     params = Parameters.from_vector(table.vectors()[0])
-    names = output_columns(likelihood)
+    names = output_columns(likelihood, relic_coupling)
     with contextlib.ExitStack() as stack:
         write = None
         if output is not None:
-            write = stack.enter_context(open_table(output, [*table.columns, *names]))
+            write = stack.enter_context(
+                open_table(output, [*table.columns, *names], RELIC_COUPLING_COLUMNS)
+            )
         evaluation = _evaluate_jit(likelihood, params, None)
         columns = {name: getattr(evaluation.observables, name) for name in OBSERVABLE_COLUMNS}
         columns["loglike"] = evaluation.loglike
         columns |= {f"loglike_{name}": value for name, value in evaluation.terms.items()}
+        if relic_coupling:
+            columns |= relic_couplings(likelihood, params.to_vector())
         numbers = {name: float(columns[name]) for name in names}
         report = likelihood.report(params) if gradient else None
         if write is not None:
@@ -142,6 +172,7 @@ def predict_point(
 
 def _point_table(table: PointTable, numbers: dict[str, float]) -> Table:
     from lmltdm_jax.parameters import parameter_info
+    from lmltdm_jax.prediction import RELIC_COUPLING_COLUMNS
 
     shown = Table(title="Point and observables")
     shown.add_column("quantity")
@@ -152,7 +183,10 @@ def _point_table(table: PointTable, numbers: dict[str, float]) -> Table:
     shown.add_section()
     for name, value in numbers.items():
         if not name.startswith("loglike"):
-            shown.add_row(name, f"{value:.6g}", UNITS.get(name, ""))
+            text = (
+                "none" if math.isnan(value) and name in RELIC_COUPLING_COLUMNS else f"{value:.6g}"
+            )
+            shown.add_row(name, text, UNITS.get(name, ""))
     return shown
 
 

@@ -28,6 +28,8 @@ class Context(eqx.Module):
     point: Point
     widths: Widths
     observables: Observables
+    nuisances: dict[str, jax.Array] = eqx.field(default_factory=dict)
+    """Unit normals that float, by name; terms read those of their ``nuisance_names``"""
 
 
 class Term(eqx.Module):
@@ -47,6 +49,14 @@ class Term(eqx.Module):
         A term that reads more than its ``measurement`` adds what the rest was made from.
         """
         return frozenset(self.measurement.data_sets)
+
+    @property
+    def nuisance_names(self) -> tuple[str, ...]:
+        """Nuisances of the experiment that the term takes from :attr:`Context.nuisances`.
+
+        Each is a unit normal whose prior the whole likelihood adds; one that is not given is 0.
+        """
+        return ()
 
     @abc.abstractmethod
     def prediction(self, context: Context) -> jax.Array:

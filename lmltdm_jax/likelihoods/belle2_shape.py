@@ -28,15 +28,16 @@ from lmltdm_jax.likelihoods.measurement import Measurement
 from lmltdm_jax.observables.b_to_k import Spectrum, spectrum_bplus_kplus_np
 from lmltdm_jax.observables.b_to_k_spectrum import BinnedDensity, fold, sm_bin_fractions
 
-Treatment = Literal["profile", "laplace"]
+Treatment = Literal["profile", "laplace", "sampled"]
 
 
 class Belle2Shape(Term):
     """HistFactory likelihood of arXiv:2507.12393 for SM plus new physics; build with :meth:`load`.
 
-    The nuisances of the experiment are maximised ("profile") or integrated with their unit-normal
-    priors ("laplace"); a sampler that carries them itself uses :meth:`loglike_at`. The new-physics
-    part gets the signal's relative uncertainties except those of the vector form factor.
+    The nuisances of the experiment are maximised ("profile"), integrated with their unit-normal
+    priors ("laplace") or left to a sampler ("sampled": ``nuisance_names`` float, one an alpha and
+    one a bin; give them to ``Likelihood.with_nuisances``). The new-physics part gets the signal's
+    relative uncertainties except those of the vector form factor.
     """
 
     measurement: Measurement
@@ -114,7 +115,21 @@ class Belle2Shape(Term):
         )[1]
         return jnp.sign(slope) * jnp.sqrt(jnp.maximum(2.0 * (self.best - result.loglike), 0.0))
 
+    @property
+    def nuisance_names(self) -> tuple[str, ...]:
+        if self.treatment != "sampled":
+            return ()
+        bins = [f"stat_{i}" for i in range(len(self.model.observed))]
+        return tuple(f"belle2_{name}" for name in (*self.model.parameters, *bins))
+
     def loglike(self, context: Context) -> jax.Array:
+        if self.treatment == "sampled":
+            zero = jnp.zeros(())
+            given = [context.nuisances.get(name, zero) for name in self.nuisance_names]
+            normals = jnp.stack([jnp.asarray(value, float) for value in given])
+            alpha, z = jnp.split(normals, [len(self.model.parameters)])
+            # The prior of floating nuisances is added by the whole likelihood.
+            return self.loglike_at(context, alpha, z) + 0.5 * jnp.sum(normals**2)
         result = self.fit(context)
         return result.loglike if self.treatment == "profile" else result.laplace
 

@@ -21,6 +21,7 @@ from lmltdm_jax.likelihoods.measurement import Measurement
 from lmltdm_jax.likelihoods.meson_to_h1 import MesonToH1BestFit, MesonToH1Limit
 from lmltdm_jax.likelihoods.muon_g2 import MuonG2
 from lmltdm_jax.likelihoods.n_eff import NEff
+from lmltdm_jax.likelihoods.na62_kpinunu import Na62Nunu
 from lmltdm_jax.likelihoods.na64mu import Na64Mu
 from lmltdm_jax.likelihoods.relic_density import RelicDensity
 from lmltdm_jax.likelihoods.theory import THEORY_TERMS
@@ -70,7 +71,7 @@ def _current() -> Preset:
         description="newest published values (2026), SM g-2 of the 2025 white paper",
         inputs="pdg2026",
         settings=ObservableSettings(higgs_invisible="full"),
-        nuisances=("kappa_sb", "a0_bkstar"),
+        nuisances=("kappa_sb", "a0_bkstar", "h1_running"),
         terms=(
             MuonG2(load("muon_g2", "delta_a_mu_2025_wp2025")),
             Belle2Shape.load(),
@@ -87,6 +88,7 @@ def _current() -> Preset:
             MesonToH1BestFit.load("babar_kstar_x"),
             MesonToH1Limit.load("na62_kpi_x"),
             MesonToH1Limit.load("na62_pi0_invisible"),
+            Na62Nunu.load(),
             MesonToH1Limit.load("e949_kpi_x"),
             MesonToH1Limit.load("koto_kpi0_x"),
             ZpSearch.load("babar_4mu"),

@@ -49,11 +49,12 @@ class Likelihood(eqx.Module):
     inputs: str = eqx.field(static=True)
     """Input set of ``sm``, which has the errors of nuisances"""
     nuisance_names: tuple[str, ...] = eqx.field(static=True, default=())
-    """SM inputs that float (:mod:`.nuisances`); their values here are unit normal variables z"""
+    """SM inputs (:mod:`.nuisances`) and nuisances of terms that float, as unit normals z"""
 
     def __check_init__(self) -> None:
         # Runs for every likelihood that is built or copied with other terms.
         check_no_double_counting(self.term_list)
+        check_nuisances(self.nuisance_names, self.inputs, self._nuisances_of_terms())
 
     # By identity, so that jax.jit(likelihood) works although terms hold arrays.
     __hash__ = object.__hash__
@@ -74,7 +75,7 @@ class Likelihood(eqx.Module):
         )
 
     def without(self, *names: str) -> Likelihood:
-        """A copy with terms switched off."""
+        """A copy with terms switched off; their own nuisances must not float any more."""
         for name in names:
             self._check_term(name)
         kept = tuple(term for term in self.term_list if term.name not in names)
@@ -90,12 +91,13 @@ class Likelihood(eqx.Module):
         return dataclasses.replace(self, term_list=tuple(new.values()))
 
     def with_nuisances(self, *names: str) -> Likelihood:
-        """A copy in which exactly these SM inputs float; none freezes all.
+        """A copy in which exactly these SM inputs and nuisances of terms float; none freezes all.
 
         Raises:
-            InputError: a name that :func:`lmltdm_jax.likelihoods.nuisances.known_nuisances` lacks.
+            InputError: a name that neither
+                :func:`lmltdm_jax.likelihoods.nuisances.known_nuisances` nor a term's
+                ``nuisance_names`` has.
         """
-        check_nuisances(names, self.inputs)
         return dataclasses.replace(self, nuisance_names=names)
 
     def __call__(self, params: Parameters, nuisances: Nuisances | None = None) -> jax.Array:
@@ -120,7 +122,7 @@ class Likelihood(eqx.Module):
         point = build_point(safe, self._standard_model(nuisances))
         widths = build_widths(point)
         observables = compute_observables(point, widths, self.settings)
-        context = Context(point, widths, observables)
+        context = Context(point, widths, observables, nuisances)
         terms = {
             term.name: jnp.where(physical, term.loglike(context), -jnp.inf)
             for term in self.term_list
@@ -158,7 +160,12 @@ class Likelihood(eqx.Module):
             if name not in self.nuisance_names:
                 known = ", ".join(self.nuisance_names) or "none"
                 raise InputError(f"unknown nuisance '{name}' for '{self.name}'; known: {known}")
-        return shifted(self.sm, self.inputs, nuisances)
+        of_terms = self._nuisances_of_terms()
+        inputs = {name: z for name, z in nuisances.items() if name not in of_terms}
+        return shifted(self.sm, self.inputs, inputs)
+
+    def _nuisances_of_terms(self) -> tuple[str, ...]:
+        return tuple(name for term in self.term_list for name in term.nuisance_names)
 
     def _check_term(self, name: str) -> None:
         known = [term.name for term in self.term_list]

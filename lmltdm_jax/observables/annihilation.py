@@ -189,16 +189,25 @@ def scalar_terms(point: Point, energy: Energy, masses: jax.Array, hadrons: Hadro
     ``hadrons="dispersive"``: N_c m_f^2 beta_f^3/(8 pi v_h^2) -> Gamma_had(sqrt(s))/sqrt(s), the
     width per sin^2(theta).
     """
-    s, above_xx, above = energy
+    s, _, above = energy
     sm = point.sm
     colours = [1.0, 1.0, 1.0] + ([0.0] if hadrons == "dispersive" else [3.0] * 3)
     beta3 = safe_sqrt(above / s) ** 3
     strength = jnp.asarray(colours)[:, None] * (masses[:, None] / sm.v_h) ** 2 * beta3
     if hadrons == "dispersive":
-        root_s = jnp.sqrt(s[3])
-        row = 8.0 * math.pi * hadronic_width_per_mixing(root_s) / root_s
-        strength = strength.at[3].set(row)
-    return Terms(0.0, 0.0, 0.5 * safe_sqrt(above_xx) * s * strength / (4.0 * math.pi))
+        strength = strength.at[3].set(hadron_strength(s[3]))
+    return Terms(0.0, 0.0, scalar_quadratic(energy, strength))
+
+
+def hadron_strength(s: jax.Array) -> jax.Array:
+    """8 pi Gamma_had(sqrt(s))/sqrt(s), in the place of N_c (m_f/v_h)^2 beta_f^3."""
+    root_s = jnp.sqrt(s)
+    return 8.0 * math.pi * hadronic_width_per_mixing(root_s) / root_s
+
+
+def scalar_quadratic(energy: Energy, strength: jax.Array) -> jax.Array:
+    """Coefficient of |A|^2 in the rate of pairs through H1 and H2."""
+    return 0.5 * safe_sqrt(energy.above_xx) * energy.s * strength / (4.0 * math.pi)
 
 
 def zpzp_family(point: Point, widths: Widths) -> Family:

@@ -47,6 +47,8 @@ class Rows(NamedTuple):
     names: tuple[str, ...]
     edges: tuple[int, ...]
     """First row of each family but the first"""
+    hadron_row: int | None
+    """Row with the tabulated hadronic width, which needs finer nodes"""
 
     def by_family(self, values: jax.Array) -> dict[str, jax.Array]:
         """Split the row axis of ``values``."""
@@ -98,4 +100,5 @@ def annihilation_rows(point: Point, widths: Widths, hadrons: Hadrons = "dispersi
         terms,
         names,
         edges,
+        edges[names.index("scalar") - 1] + 3 if hadrons == "dispersive" else None,
     )

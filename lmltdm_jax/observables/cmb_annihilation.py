@@ -172,7 +172,8 @@ def sigma_v_at_rest(
     distances from poles and thresholds carry no subtraction of nearly equal squares. p-wave
     families (vector, zph) come out suppressed by v^2. No thermal spread of v.
     """
-    return annihilation(point, widths, hadrons=hadrons, velocity=RELATIVE_VELOCITY).at_rest
+    velocities = (RELATIVE_VELOCITY,)
+    return annihilation(point, widths, hadrons=hadrons, velocities=velocities).at_velocity[0]
 
 
 def cmb_annihilation(

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from lmltdm_jax.constants import HBAR_GEV_S
+from lmltdm_jax.constants import GEV_INV2_TO_CM3_S, HBAR_GEV_S
 from lmltdm_jax.model import Point
 from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.observables.b_to_k import (
@@ -22,6 +22,7 @@ from lmltdm_jax.observables.b_to_kstar import br_b0_kstar0_np, gamma_b0_to_kstar
 from lmltdm_jax.observables.borexino import borexino_be7_ratio
 from lmltdm_jax.observables.cmb_annihilation import RELATIVE_VELOCITY, cmb_annihilation
 from lmltdm_jax.observables.direct_detection import sigma_si
+from lmltdm_jax.observables.freeze_out import freeze_out
 from lmltdm_jax.observables.h1_escape import br_h1_invisible
 from lmltdm_jax.observables.higgs_invisible import br_h2_invisible, br_h2_invisible_talk
 from lmltdm_jax.observables.hubble import h0_preferred
@@ -93,6 +94,28 @@ class Observables(eqx.Module):
     """mu_nu/T_nu then, the same for neutrinos and antineutrinos of each flavour"""
     h0_preferred: jax.Array
     """km/s/Mpc; mean of Planck's H0 at this n_eff (LCDM + N_eff), see :mod:`.hubble`"""
+    omega_fraction_nunu: jax.Array
+    """Share of a final state in the annihilation after freeze-out, see :mod:`.freeze_out`"""
+    omega_fraction_ee: jax.Array
+    omega_fraction_mumu: jax.Array
+    omega_fraction_tautau: jax.Array
+    omega_fraction_hadrons: jax.Array
+    omega_fraction_zpzp: jax.Array
+    omega_fraction_h1h1: jax.Array
+    omega_fraction_h1h2: jax.Array
+    omega_fraction_h2h2: jax.Array
+    omega_fraction_zph1: jax.Array
+    omega_fraction_zph2: jax.Array
+    x_freezeout: jax.Array
+    """m_x/T where Y - Y_eq = 1.5 Y_eq"""
+    sigmav_fo_cm3_s: jax.Array
+    """<sigma v>/2 of one X X* pair there"""
+    sigmav_today_cm3_s: jax.Array
+    """sigma v/2 of one X X* pair at relative velocity ``VELOCITY_TODAY``, not averaged"""
+
+
+VELOCITY_TODAY = 1e-3
+"""v/c between X and X* in a galaxy like ours."""
 
 
 def compute_observables(point: Point, widths: Widths, settings: ObservableSettings) -> Observables:
@@ -102,8 +125,11 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
     p = point.params
     new_physics = br_bplus_kplus_np(point, widths)
     standard_model = jnp.asarray(br_bplus_kplus_nunu_sm(point.sm))
-    pair = fence(annihilation(point, widths, N_X, velocity=RELATIVE_VELOCITY))
-    cmb = cmb_annihilation(point, widths, sigma=pair.at_rest)
+    velocities = (RELATIVE_VELOCITY, VELOCITY_TODAY)
+    pair = fence(annihilation(point, widths, N_X, velocities=velocities))
+    at_rest, today = pair.at_velocity
+    cmb = cmb_annihilation(point, widths, sigma=at_rest)
+    frozen = freeze_out(point, pair)
     neutrinos = late_neutrinos(p.m_zp, p.g_x)
     n_eff = N_EFF_SM + neutrinos.delta_n_eff
     if settings.higgs_invisible == "talk":
@@ -147,4 +173,8 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
         t_nu_over_t_gamma=neutrinos.t_nu_over_t_gamma,
         eta_nu=neutrinos.eta_nu,
         h0_preferred=h0_preferred(n_eff),
+        **{f"omega_fraction_{name}": share for name, share in frozen.shares.items()},
+        x_freezeout=frozen.x,
+        sigmav_fo_cm3_s=0.5 * GEV_INV2_TO_CM3_S * frozen.sigma_v,
+        sigmav_today_cm3_s=0.5 * GEV_INV2_TO_CM3_S * sum(jnp.sum(v) for v in today.values()),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import jax
+import numpy as np
 
 from lmltdm_jax.constants import HBAR_GEV_S
 from lmltdm_jax.inputs import StandardModel
@@ -20,8 +21,12 @@ from lmltdm_jax.widths import Widths
 
 
 def kappa_sd(sm: StandardModel, ckm: jax.Array | float) -> jax.Array | float:
-    """3 sqrt2 G_F m_t^2 |V_td V_ts*| m_s/(16 pi^2 v_h); ``ckm``: the product of CKM elements."""
-    return 3.0 * math.sqrt(2.0) * sm.g_f * sm.m_t**2 * ckm * sm.m_s / (16.0 * math.pi**2 * sm.v_h)
+    """3 sqrt2 G_F m_t^2 |V_td V_ts*| m_s/(16 pi^2 v_h); ``ckm``: the product of CKM elements.
+
+    The top loop and V_ts are those of kappa_sb: where that floats, ``kappa_sd_factor`` follows.
+    """
+    loop = 3.0 * math.sqrt(2.0) * sm.g_f * sm.m_t**2 / (16.0 * math.pi**2 * sm.v_h)
+    return sm.kappa_sd_factor * loop * ckm * sm.m_s
 
 
 def _transition(
@@ -62,3 +67,18 @@ def spectrum_kplus_piplus_np(point: Point, widths: Widths) -> Spectrum:
 def spectrum_kl_pi0_np(point: Point, widths: Widths) -> Spectrum:
     """Spectrum of K_L -> pi0 invisible from H1 and H2, on shell and off."""
     return spectrum_of(point, widths, kl_to_pi0(point.sm), point.sm.tau_kl)
+
+
+_M_KSTAR = 0.892
+"""Pole of the K -> pi vector form factor [GeV]; K*(892)+, rounded"""
+
+
+def nunu_spectrum(sm: StandardModel, n: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+    """q2 [GeV^2] and shape of K+ -> pi+ nu nubar in the Standard Model, ``n`` midpoints.
+
+    dGamma/dq2 ~ p_pi^3 f_+(q2)^2 with f_+ ~ 1/(1 - q2/m_K*^2); normalisation arbitrary.
+    """
+    kaon, pion = float(sm.m_kplus), float(sm.m_piplus)
+    q2 = (kaon - pion) ** 2 * (np.arange(n) + 0.5) / n
+    kallen = (q2 - (kaon - pion) ** 2) * (q2 - (kaon + pion) ** 2)
+    return q2, kallen**1.5 / (1.0 - q2 / _M_KSTAR**2) ** 2

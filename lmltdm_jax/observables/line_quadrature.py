@@ -22,6 +22,7 @@ from lmltdm_jax.observables.line_shape import (
     distances,
     zp_unseen_squared,
 )
+from lmltdm_jax.observables.self_energy import theory_error_factor
 from lmltdm_jax.widths import Widths
 
 # The lower end of a panel is a threshold or a pole, the upper one mostly harmless.
@@ -188,5 +189,7 @@ def spectrum_of(
     )
     d, weight = jax.tree.map(jnp.ravel, panels)
     rate = weight * dgamma(point, transition, d, zp_unseen_squared(widths))
+    if point.sm.h1_running is not None:
+        rate = rate * theory_error_factor(point, widths, d, point.sm.h1_running)
     br = jnp.where(q2[0] < end, lifetime / HBAR_GEV_S * rate, 0.0)
     return Spectrum(d.q2, br)

@@ -17,7 +17,8 @@ from scipy.interpolate import CubicSpline
 from lmltdm_jax.constants import M_PLANCK, OMEGA_H2_PREFACTOR
 from lmltdm_jax.model import Point
 from lmltdm_jax.observables.annihilation import Hadrons
-from lmltdm_jax.observables.thermal_average import sigma_v, x_of
+from lmltdm_jax.observables.thermal_average import sigma_v
+from lmltdm_jax.observables.thermal_tables import x_of
 from lmltdm_jax.widths import Widths
 
 _N_STEPS = 1024
@@ -82,6 +83,8 @@ class _Grid(NamedTuple):
     """(n + 1,): d ln x/d xi"""
     yeq: np.ndarray
     """(n + 1,): Y_eq h_eff"""
+    ln_yeq: np.ndarray
+    """(n + 1,): its logarithm, finite where ``yeq`` underflows"""
     upsample: np.ndarray
     """(n + 1, n_x): cubic spline in xi as a matrix"""
 
@@ -92,9 +95,9 @@ def _grid(n_x: int, n_steps: int) -> _Grid:
     x = x_of(xi)
     dlnx = CubicSpline(xi, np.log(x))(xi, 1)
     # Y_eq = 2 m^2 T K_2(x)/(2 pi^2) / (2 pi^2 h T^3/45)
-    yeq = 45.0 / (2.0 * math.pi**4) * x**2 * special.kve(2, x) * np.exp(-x)
+    ln_yeq = np.log(45.0 / (2.0 * math.pi**4) * x**2 * special.kve(2, x)) - x
     coarse = np.linspace(0.0, 1.0, n_x)
-    return _Grid(x, dlnx, yeq, CubicSpline(coarse, np.eye(n_x))(xi))
+    return _Grid(x, dlnx, np.exp(ln_yeq), ln_yeq, CubicSpline(coarse, np.eye(n_x))(xi))
 
 
 @jax.custom_jvp
@@ -128,15 +131,59 @@ def _block(
     return tuple(out), None
 
 
-def _final_yield(rate: jax.Array, yeq: jax.Array) -> jax.Array:
-    """Y at the end of the grid: Richardson extrapolation over h, 2h, 4h, 8h (fourth order)."""
-    blocks = (rate[1:].reshape(-1, _BLOCK), (yeq[1:] ** 2).reshape(-1, _BLOCK))
-    # Recomputed in the backward pass: only the carry is stored, and one array less per step.
-    block = jax.checkpoint(_block, prevent_cse=False)
-    y, _ = jax.lax.scan(block, (yeq[0],) * 4, blocks)
+def _blocks(rate: jax.Array, yeq: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return rate[1:].reshape(-1, _BLOCK), (yeq[1:] ** 2).reshape(-1, _BLOCK)
+
+
+def _extrapolated(y: tuple[jax.Array, ...]) -> jax.Array:
+    """ln Y from steps of h, 2h, 4h, 8h (Richardson, fourth order)."""
     # In ln Y the error terms of the coarse levels are smaller than in Y.
     ln_y = jnp.log(jnp.stack(y))
-    return jnp.exp((64.0 * ln_y[0] - 56.0 * ln_y[1] + 14.0 * ln_y[2] - ln_y[3]) / 21.0)
+    return (64.0 * ln_y[0] - 56.0 * ln_y[1] + 14.0 * ln_y[2] - ln_y[3]) / 21.0
+
+
+def _final_yield(rate: jax.Array, yeq: jax.Array) -> jax.Array:
+    """Y at the end of the grid."""
+    # Recomputed in the backward pass: only the carry is stored, and one array less per step.
+    block = jax.checkpoint(_block, prevent_cse=False)
+    y, _ = jax.lax.scan(block, (yeq[0],) * 4, _blocks(rate, yeq))
+    return jnp.exp(_extrapolated(y))
+
+
+class FreezeOutHistory(NamedTuple):
+    """The solution at n + 1 places, equally spaced in the xi of :func:`x_of` from 0 to 1."""
+
+    x: np.ndarray
+    ln_departure: jax.Array
+    """ln(Y/Y_eq)"""
+    loss: jax.Array
+    """d(1/Y)/d xi per <sigma v> [GeV^2], Y_eq neglected"""
+
+
+def freeze_out_history(m_x: jax.Array, table: jax.Array) -> FreezeOutHistory:
+    """Y(x) of the equation of :func:`relic_density` with <sigma v> ``table`` (N_X,)."""
+    grid = _grid(N_X, _N_STEPS)
+    rate, h = _rate_and_h(m_x, grid)
+    average = jnp.exp(jnp.asarray(grid.upsample) @ jnp.log(table))
+
+    def block(carry: tuple[jax.Array, ...], inputs: tuple[jax.Array, jax.Array]):
+        carry, _ = _block(carry, inputs)
+        return carry, _extrapolated(carry)
+
+    yeq = grid.yeq / h
+    _, ln_y = jax.lax.scan(block, (yeq[0],) * 4, _blocks(rate * average / _N_STEPS, yeq))
+    ln_yeq = grid.ln_yeq[::_BLOCK] - jnp.log(h[::_BLOCK])
+    departure = jnp.concatenate([jnp.zeros(1), ln_y - ln_yeq[1:]])
+    return FreezeOutHistory(grid.x[::_BLOCK], departure, rate[::_BLOCK])
+
+
+def _rate_and_h(m_x: jax.Array, grid: _Grid) -> tuple[jax.Array, jax.Array]:
+    """d xi-rate of Y^2 per <sigma v> (half of it in Y), and h_eff, on the grid.
+
+    s_ent/H (1 + dln h/dln T / 3) = sqrt(pi/45) M_Pl T h (1 + ...)/sqrt(g).
+    """
+    h, speed = _plasma_at(m_x / grid.x)
+    return math.sqrt(math.pi / 45.0) * M_PLANCK * m_x / grid.x * speed * 0.5 * grid.dlnx, h
 
 
 def relic_density(
@@ -165,12 +212,11 @@ def relic_density(
     if table is None:
         table = sigma_v(point, widths, n_x, hadrons)
     average = jnp.exp(jnp.asarray(grid.upsample) @ jnp.log(table))
-    h, speed = _plasma_at(m_x / grid.x)
-    # s_ent/H (1 + ...)= sqrt(pi/45) M_Pl T h (1 + ...)/sqrt(g)
-    rate = math.sqrt(math.pi / 45.0) * M_PLANCK * m_x / grid.x * speed * 0.5 * average
-    y = _final_yield(rate * grid.dlnx / n_steps, grid.yeq / h)
+    per_average, h = _rate_and_h(m_x, grid)
+    rate = per_average * average
+    y = _final_yield(rate / n_steps, grid.yeq / h)
     # With <sigma v> constant the rate falls like 1/x: int rate dln x = rate.
-    y_today = y / (1.0 + rate[-1] * y)
+    y_today = y / (1.0 + rate[-1] / grid.dlnx[-1] * y)
     return RelicDensity(OMEGA_H2_PREFACTOR * m_x * y_today, jnp.asarray(x_of_table(n_x)), table)
 
 
