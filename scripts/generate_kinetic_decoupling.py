@@ -96,9 +96,7 @@ def main(path, seed, count):
                 print(kind, list(vector), error, file=sys.stderr)
             if len(rows) % 20 == 0:
                 print(len(rows), f"{time.time() - start:.0f} s", file=sys.stderr, flush=True)
-    np.savetxt(
-        Path(path), rows, delimiter=",", header=",".join(COLUMNS), comments="", fmt="%.10g"
-    )
+    np.savetxt(Path(path), rows, delimiter=",", header=",".join(COLUMNS), comments="", fmt="%.10g")
 
 
 if __name__ == "__main__":

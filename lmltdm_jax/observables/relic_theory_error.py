@@ -23,7 +23,7 @@ from scipy import special
 
 from lmltdm_jax.constants import M_PLANCK
 from lmltdm_jax.model import Point
-from lmltdm_jax.observables.thermal_tables import x_of
+from lmltdm_jax.observables.thermal_tables import x_of, xi_of
 
 _STRIDE = 2
 """Every second node of the <sigma v> table."""
@@ -170,6 +170,15 @@ def _colder(ln_x: np.ndarray, ln_rate: jax.Array, boost: jax.Array) -> jax.Array
     return jnp.log1p(1.0 / lag)
 
 
+def _at(values: jax.Array, xi: jax.Array) -> jax.Array:
+    """Linear interpolation of ``values`` (n,) on a uniform grid of xi from 0 to 1, flat above."""
+    intervals = values.shape[0] - 1
+    position = jnp.minimum(xi, 1.0) * intervals
+    index = jnp.minimum(position.astype(int), intervals - 1)
+    low = values[index]
+    return low + (position - index) * (values[index + 1] - low)
+
+
 def _decoupling(point: Point, table: jax.Array) -> _Decoupling:
     n_x = table.shape[0]
     ln_x, spacing, yeq = _grid(n_x)
@@ -179,7 +188,7 @@ def _decoupling(point: Point, table: jax.Array) -> _Decoupling:
     slope = (ln_sv[2:] - ln_sv[:-2]) / (ln_x[2:] - ln_x[:-2])
     slope = jnp.concatenate([slope[:1], slope, slope[-1:]])
     ln_q = _colder(ln_x, ln_rate, 1.0 + _PULL * jnp.abs(slope))
-    own = jnp.interp(ln_x + ln_q, ln_x, ln_sv)
+    own = _at(ln_sv, xi_of(ln_x + ln_q))
     # int <sigma v> dx/x^2 after freeze-out, where annihilation is slower than H.
     rate = math.sqrt(math.pi / 45.0) * M_PLANCK * _SQRT_G * 0.5 * m_x * jnp.exp(ln_sv - ln_x)
     weight = spacing * rate / (1.0 + rate * yeq / 10.75)
