@@ -85,13 +85,16 @@ def test_the_error_is_not_larger_than_needed():
 
 
 def test_momentum_exchange_in_closed_form():
-    """tau, quarks, Compton scattering on Z' and quantum statistics are left out."""
+    """tau, quarks, Compton scattering on Z' and quantum statistics are left out.
+
+    Charm and tau carry most of it in a few points of several GeV.
+    """
     rows, _, _, gamma, *_ = everything()
     reference = rows["gamma_over_h_25"]
-    matters = (reference > 1e-2) & (reference < 1e4)
+    matters = (reference > 1e-2) & (reference < 1e4) & (rows["m_x"] < 3.0)
     assert matters.sum() > 80
     ratio = gamma[matters] / reference[matters]
-    assert 0.4 < ratio.min() and ratio.max() < 2.6
+    assert 0.7 < ratio.min() and ratio.max() < 2.6
     assert np.median(np.abs(np.log(ratio))) < 0.1
 
 
