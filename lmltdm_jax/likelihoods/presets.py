@@ -77,7 +77,7 @@ def _current() -> Preset:
             Belle2Shape.load(),
             HiggsInvisible(load("higgs_invisible", "br_inv_atlas_2023")),
             NEff.load("act_dr6"),
-            RelicDensity(load("relic_density", "planck18")),
+            RelicDensity(load("relic_density", "planck18"), varying_error=True),
             CmbAnnihilation(load("cmb_annihilation", "p_ann_planck18")),
             CcfrTridentBeam(load("ccfr_trident", "ccfr_1991")),
             BelleKstarNunu(

@@ -11,12 +11,14 @@ class RelicDensity(GaussianTerm):
     """Data: ``data/measurements/relic_density.toml``.
 
     ``relative_theory_error`` (3 % by default) is taken of the measured value, not of the
-    prediction: the width of the shell does not depend on the parameters and the pull keeps
-    growing far away from it, where a sampler needs a gradient.
+    prediction: the pull keeps growing far from the shell, where a sampler needs a gradient.
+    ``varying_error`` adds, in quadrature, that of :mod:`..observables.relic_theory_error`: large
+    near poles and thresholds where X decouples kinetically, and with Z' in the bath.
     """
 
     measurement: Measurement
     relative_theory_error: float = eqx.field(static=True, default=0.03)
+    varying_error: bool = eqx.field(static=True, default=False)
     name: str = eqx.field(static=True, default="relic_density")
 
     def prediction(self, context: Context) -> jax.Array:
@@ -26,3 +28,8 @@ class RelicDensity(GaussianTerm):
         value = self.measurement.value
         assert value is not None
         return self.relative_theory_error * value
+
+    def theory_error(self, context: Context) -> jax.Array:
+        if not self.varying_error:
+            return super().theory_error(context)
+        return context.observables.omega_h2_relative_error * self.measurement.value

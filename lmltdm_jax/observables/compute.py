@@ -31,6 +31,7 @@ from lmltdm_jax.observables.muon_g2 import delta_a_mu
 from lmltdm_jax.observables.n_eff import N_EFF_SM, late_neutrinos
 from lmltdm_jax.observables.na64mu import na64mu_yield
 from lmltdm_jax.observables.relic_density import N_X, omega_h2
+from lmltdm_jax.observables.relic_theory_error import relic_theory_error
 from lmltdm_jax.observables.thermal_average import annihilation
 from lmltdm_jax.observables.trident import (
     trident_ratio_ccfr,
@@ -68,6 +69,8 @@ class Observables(eqx.Module):
     br_h1_inv: jax.Array
     """H1 -> X X* and Z'Z' with both Z' invisible, over the total"""
     omega_h2: jax.Array
+    omega_h2_relative_error: jax.Array
+    """Theory error from kinetic decoupling and the bath, see :mod:`.relic_theory_error`"""
     sigmav_cmb_cm3_s: jax.Array
     p_ann_cm3_s_gev: jax.Array
     trident_ratio_ccfr: jax.Array
@@ -155,6 +158,7 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
         gamma_zp=widths.zp.total,
         br_h1_inv=h1_invisible,
         omega_h2=omega_h2(point, widths, pair.sigma_v),
+        omega_h2_relative_error=relic_theory_error(point, pair.sigma_v),
         sigmav_cmb_cm3_s=cmb.sigmav_cm3_s,
         p_ann_cm3_s_gev=cmb.p_ann_cm3_s_gev,
         trident_ratio_ccfr=trident_ratio_ccfr(searched),

@@ -6,6 +6,8 @@ import functools
 import math
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
@@ -25,6 +27,13 @@ def x_of(xi: np.ndarray) -> np.ndarray:
     centre = math.log(_X_CENTRE)
     low, high = math.asinh(-centre / _X_SCALE), math.asinh((_LN_X_END - centre) / _X_SCALE)
     return np.exp(centre + _X_SCALE * np.sinh(low + (high - low) * xi))
+
+
+def xi_of(ln_x: jax.Array) -> jax.Array:
+    """Inverse of :func:`x_of`, traceable."""
+    centre = math.log(_X_CENTRE)
+    low, high = math.asinh(-centre / _X_SCALE), math.asinh((_LN_X_END - centre) / _X_SCALE)
+    return (jnp.arcsinh((ln_x - centre) / _X_SCALE) - low) / (high - low)
 
 
 class Nodes(NamedTuple):
