@@ -33,7 +33,7 @@ from rich.text import Text
 
 from lmltdm_jax.errors import InputError
 from lmltdm_jax.likelihoods.total import Likelihood
-from lmltdm_jax.parameters import PARAMETER_NAMES, Parameters
+from lmltdm_jax.parameters import Parameters, ParameterSet
 from lmltdm_jax.prediction import chunk_size, output_columns, predict_chunks
 
 MAX_THREADS = 4
@@ -41,7 +41,7 @@ MAX_THREADS = 4
 
 
 def evaluate(
-    params: Parameters, preset: str | Likelihood = "talk2024", progress: bool = True
+    params: ParameterSet, preset: str | Likelihood = "talk2024", progress: bool = True
 ) -> dict[str, np.ndarray]:
     """Observables, ``loglike`` and ``loglike_<term>`` of many points.
 
@@ -64,9 +64,9 @@ def evaluate(
     vectors = _vectors(params)
     shape = vectors.shape[:-1]
     vectors = vectors.reshape(-1, vectors.shape[-1])
-    columns = {name: np.empty(len(vectors)) for name in output_columns(likelihood)}
+    columns = {name: np.empty(len(vectors)) for name in output_columns(likelihood, type(params))}
     start = 0
-    for chunk in iter_chunks(vectors, likelihood, progress_bar(shown=progress)):
+    for chunk in iter_chunks(vectors, likelihood, progress_bar(shown=progress), model=type(params)):
         stop = start + len(chunk["loglike"])
         for name, column in columns.items():
             column[start:stop] = chunk[name]
@@ -74,18 +74,22 @@ def evaluate(
     return {name: column.reshape(shape) for name, column in columns.items()}
 
 
-def _vectors(params: Parameters) -> np.ndarray:
+def _vectors(params: ParameterSet) -> np.ndarray:
     try:
         return np.asarray(params.to_vector())
     except ValueError:
-        shapes = ", ".join(f"{name} {np.shape(getattr(params, name))}" for name in PARAMETER_NAMES)
+        shapes = ", ".join(f"{name} {np.shape(getattr(params, name))}" for name in params.names())
         raise InputError(f"parameters have shapes that do not broadcast: {shapes}") from None
 
 
 def iter_chunks(
-    vectors: np.ndarray, likelihood: Likelihood, bar: Progress, threads: int | None = None
+    vectors: np.ndarray,
+    likelihood: Likelihood,
+    bar: Progress,
+    threads: int | None = None,
+    model: type[ParameterSet] = Parameters,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Predictions of ``vectors`` (n, 8) chunk by chunk, in order, ``bar`` advancing.
+    """Predictions of ``vectors`` (n, parameters) chunk by chunk, in order, ``bar`` advancing.
 
     The first chunk runs alone, so that the program is compiled once; the others share ``threads``
     threads (default: up to :data:`MAX_THREADS` on a CPU, one on a GPU).
@@ -94,7 +98,7 @@ def iter_chunks(
     pieces = [vectors[start : start + size] for start in range(0, len(vectors), size)]
 
     def work(piece: np.ndarray) -> dict[str, np.ndarray]:
-        return next(predict_chunks(piece, likelihood))
+        return next(predict_chunks(piece, likelihood, model))
 
     pool = ThreadPoolExecutor(threads or _default_threads())
     with bar:

@@ -9,11 +9,11 @@ import numpy as np
 
 from lmltdm_jax import __version__
 from lmltdm_jax.errors import InputError
-from lmltdm_jax.parameters import PARAMETER_TABLE
 
 from .fit import Fit
 
-_UNITS = {info.name: info.unit for info in PARAMETER_TABLE}
+_TWO_BODY = "Two-body B → K H1 (m_h1 < m_B − m_K)"
+_BELOW_POLE = "Annihilation below the pole of the Z' (m_zp > 2 m_dm)"
 
 
 def verdict(summary: dict[str, Any]) -> str:
@@ -24,16 +24,21 @@ def verdict(summary: dict[str, Any]) -> str:
 
 
 def lobes(fit: Fit) -> dict[str, float]:
-    """Share of the draws with a two-body B -> K H1 (m_h1 < m_B - m_K), and of the SMC population.
+    """Share of the draws in the first of a model's two kinds of solution, and of the population.
 
-    Two independent estimates: they agree where both samplers have found the weights of the modes.
+    With a dark Higgs a two-body B -> K H1 (m_h1 < m_B - m_K); without one, annihilation below the
+    pole, m_zp > 2 m_dm. Draws and SMC population are two independent estimates: they agree where
+    both samplers have found the weights of the modes.
     """
     sm, coordinates = fit.target.likelihood.sm, fit.target.coordinates
+    prior = coordinates.prior
     limit = float(sm.m_bplus - sm.m_kplus)
 
     def share(y: np.ndarray) -> float:
-        params, _ = coordinates.prior.physical(np.asarray(coordinates.to_box_many(y)))
-        return float(np.mean(np.asarray(params.m_h1) < limit))
+        params, _ = prior.physical(np.asarray(coordinates.to_box_many(y)))
+        p = params.as_dark_higgs()
+        first = p.m_h1 < limit if prior.model.has_dark_higgs else p.m_zp > 2.0 * p.m_x
+        return float(np.mean(np.asarray(first)))
 
     return {"draws": share(fit.draws.y), "population": share(fit.population.points.y)}
 
@@ -41,8 +46,11 @@ def lobes(fit: Fit) -> dict[str, float]:
 def text(fit: Fit, summary: dict[str, Any]) -> str:
     """The report as Markdown."""
     name, share = fit.target.likelihood.name, lobes(fit)
+    model = fit.target.coordinates.prior.model
+    units = {info.name: info.unit for info in model.table}
+    kind = _TWO_BODY if model.has_dark_higgs else _BELOW_POLE
     lines = [
-        f"# Fit of `{name}`",
+        f"# Fit of `{name}`, model `{model.model}`",
         "",
         f"**{verdict(summary)}**",
         "",
@@ -53,7 +61,7 @@ def text(fit: Fit, summary: dict[str, Any]) -> str:
         f"Evidence from tempering: ln Z = {summary['log_evidence']:.2f} (one run; its scatter from "
         "seed to seed is the error).",
         "",
-        f"Two-body B → K H1 (m_h1 < m_B − m_K): {share['draws']:.0%} of the draws, "
+        f"{kind}: {share['draws']:.0%} of the draws, "
         f"{share['population']:.0%} of the tempered population.",
         "",
         "| parameter | unit | mean | sd | 5 % | median | 95 % | ess bulk | ess tail | r_hat |",
@@ -62,7 +70,7 @@ def text(fit: Fit, summary: dict[str, Any]) -> str:
     for parameter, row in summary["parameters"].items():
         numbers = " | ".join(f"{row[k]:.4g}" for k in ("mean", "sd", "q05", "q50", "q95"))
         quality = f"{row['ess_bulk']:.0f} | {row['ess_tail']:.0f} | {row['r_hat']:.3f}"
-        lines.append(f"| {parameter} | {_UNITS.get(parameter, '')} | {numbers} | {quality} |")
+        lines.append(f"| {parameter} | {units.get(parameter, '')} | {numbers} | {quality} |")
     lines += ["", "| term | measured | median pull | mean ln L |", "|---|---|---|---|"]
     columns = fit.draws.columns
     for term in fit.target.likelihood.term_list:

@@ -12,7 +12,7 @@ import numpy as np
 from lmltdm_jax._precision import require_x64
 from lmltdm_jax.likelihoods.total import Likelihood
 from lmltdm_jax.numerics.compiling import top_level_jit
-from lmltdm_jax.parameters import Parameters
+from lmltdm_jax.parameters import Parameters, ParameterSet
 
 OBSERVABLE_COLUMNS = (
     "delta_a_mu",
@@ -45,13 +45,16 @@ OBSERVABLE_COLUMNS = (
 )
 """Output columns of ``predict``, in order; ``loglike`` and ``loglike_<term>`` follow."""
 
+OF_H1 = ("gamma_h1", "br_h1_inv")
+"""Properties of H1 itself: they mean nothing in a model without it."""
+
 CPU_CHUNK = 256
 CPU_LANES = 32
 GPU_CHUNK = 65536
 
 
-def predict(params: Parameters, preset: str | Likelihood = "talk2024") -> dict[str, np.ndarray]:
-    """Observables, ``loglike`` and ``loglike_<term>`` of a point or a batch.
+def predict(params: ParameterSet, preset: str | Likelihood = "talk2024") -> dict[str, np.ndarray]:
+    """Observables, ``loglike`` and ``loglike_<term>`` of a point or a batch, of any model.
 
     Args:
         params: scalars, or arrays of one common shape; validated before any compute.
@@ -67,17 +70,24 @@ def predict(params: Parameters, preset: str | Likelihood = "talk2024") -> dict[s
     likelihood = Likelihood.from_preset(preset) if isinstance(preset, str) else preset
     vectors = np.asarray(params.to_vector())
     shape = vectors.shape[:-1]
-    chunks = list(predict_chunks(vectors.reshape(-1, vectors.shape[-1]), likelihood))
+    flat = vectors.reshape(-1, vectors.shape[-1])
+    chunks = list(predict_chunks(flat, likelihood, type(params)))
     return {
         name: np.concatenate([chunk[name] for chunk in chunks]).reshape(shape)
-        for name in output_columns(likelihood)
+        for name in output_columns(likelihood, type(params))
     }
 
 
-def output_columns(likelihood: Likelihood) -> list[str]:
+def observable_columns(model: type[ParameterSet] = Parameters) -> tuple[str, ...]:
+    """:data:`OBSERVABLE_COLUMNS` that a model has: without a dark Higgs none of its decays."""
+    absent = () if model.has_dark_higgs else OF_H1
+    return tuple(name for name in OBSERVABLE_COLUMNS if name not in absent)
+
+
+def output_columns(likelihood: Likelihood, model: type[ParameterSet] = Parameters) -> list[str]:
     """Names of everything :func:`predict` returns, in order."""
     terms = [f"loglike_{term.name}" for term in likelihood.term_list]
-    return [*OBSERVABLE_COLUMNS, "loglike", *terms]
+    return [*observable_columns(model), "loglike", *terms]
 
 
 def chunk_size() -> int:
@@ -90,26 +100,35 @@ def lanes() -> int:
     return CPU_LANES if jax.default_backend() == "cpu" else GPU_CHUNK
 
 
-def predict_chunks(vectors: np.ndarray, likelihood: Likelihood) -> Iterator[dict[str, np.ndarray]]:
-    """Predictions of ``vectors`` (n, 8) chunk by chunk, one compilation whatever n is."""
+def predict_chunks(
+    vectors: np.ndarray, likelihood: Likelihood, model: type[ParameterSet] = Parameters
+) -> Iterator[dict[str, np.ndarray]]:
+    """Predictions of parameter vectors (n, parameters) of ``model`` chunk by chunk.
+
+    One compilation whatever n is.
+    """
     require_x64()
     size = chunk_size()
     for start in range(0, len(vectors), size):
         chunk = vectors[start : start + size]
         # Pad with the last point so that every call has the compiled shape.
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], size - len(chunk), axis=0)])
-        columns = _predict_padded(likelihood, jnp.asarray(padded))
+        columns = _predict_padded(likelihood, model, jnp.asarray(padded))
         yield {name: np.asarray(column)[: len(chunk)] for name, column in columns.items()}
 
 
 @top_level_jit
-def _predict_padded(likelihood: Likelihood, vectors: jax.Array) -> dict[str, jax.Array]:
-    one = functools.partial(_predict_one, likelihood)
+def _predict_padded(
+    likelihood: Likelihood, model: type[ParameterSet], vectors: jax.Array
+) -> dict[str, jax.Array]:
+    one = functools.partial(_predict_one, likelihood, model)
     return jax.lax.map(one, vectors, batch_size=lanes())
 
 
-def _predict_one(likelihood: Likelihood, vector: jax.Array) -> dict[str, jax.Array]:
-    evaluation = likelihood.evaluate(Parameters.from_vector(vector))
-    columns = {name: getattr(evaluation.observables, name) for name in OBSERVABLE_COLUMNS}
+def _predict_one(
+    likelihood: Likelihood, model: type[ParameterSet], vector: jax.Array
+) -> dict[str, jax.Array]:
+    evaluation = likelihood.evaluate(model.from_vector(vector))
+    columns = {name: getattr(evaluation.observables, name) for name in observable_columns(model)}
     columns["loglike"] = evaluation.loglike
     return columns | {f"loglike_{name}": value for name, value in evaluation.terms.items()}

@@ -20,6 +20,7 @@ MAX_LINES = 400
 
 LAYERS = (
     {"errors", "constants", "numerics", "_precision"},
+    {"dark_matter"},
     {"parameters", "inputs"},
     {"model", "kinetic_mixing", "hadronic_widths"},
     {"widths"},

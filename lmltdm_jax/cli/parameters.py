@@ -9,7 +9,7 @@ from lmltdm_jax.cli._console import stdout_console
 
 def parameters() -> None:
     """List the parameters: unit, physical domain, default prior and its scale."""
-    from lmltdm_jax.parameters import PARAMETER_TABLE, Parameters, _allowed
+    from lmltdm_jax.parameters import PARAMETER_TABLE, Parameters
 
     benchmark = Parameters.benchmark().to_dict()
     table = Table(title="Parameters (columns of a points file; names of --point)")
@@ -21,7 +21,7 @@ def parameters() -> None:
         table.add_row(
             info.name,
             info.unit or "1",
-            _allowed(info),
+            info.allowed,
             prior,
             info.scale,
             f"{benchmark[info.name]:.6g}",

@@ -1,4 +1,7 @@
-"""Relic abundance of X and X* by thermal freeze-out."""
+"""Relic abundance of dark matter and its antiparticle by thermal freeze-out.
+
+X and X* stand for them; a Dirac fermion has two spin states each.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,7 @@ class _Grid(NamedTuple):
     dlnx: np.ndarray
     """(n + 1,): d ln x/d xi"""
     yeq: np.ndarray
-    """(n + 1,): Y_eq h_eff"""
+    """(n + 1,): Y_eq h_eff with one spin state"""
     upsample: np.ndarray
     """(n + 1, n_x): cubic spline in xi as a matrix"""
 
@@ -168,7 +171,8 @@ def relic_density(
     h, speed = _plasma_at(m_x / grid.x)
     # s_ent/H (1 + ...)= sqrt(pi/45) M_Pl T h (1 + ...)/sqrt(g)
     rate = math.sqrt(math.pi / 45.0) * M_PLANCK * m_x / grid.x * speed * 0.5 * average
-    y = _final_yield(rate * grid.dlnx / n_steps, grid.yeq / h)
+    yeq = point.dark_matter.spin_states * grid.yeq / h
+    y = _final_yield(rate * grid.dlnx / n_steps, yeq)
     # With <sigma v> constant the rate falls like 1/x: int rate dln x = rate.
     y_today = y / (1.0 + rate[-1] * y)
     return RelicDensity(OMEGA_H2_PREFACTOR * m_x * y_today, jnp.asarray(x_of_table(n_x)), table)

@@ -37,7 +37,8 @@ from scipy import special
 
 from lmltdm_jax.model import Point
 from lmltdm_jax.numerics.fence import fence
-from lmltdm_jax.observables.annihilation import Energy, Hadrons, Terms, rates
+from lmltdm_jax.observables.annihilation import Hadrons
+from lmltdm_jax.observables.annihilation_base import Energy, Terms, rates
 from lmltdm_jax.observables.annihilation_rows import Rows, annihilation_rows
 from lmltdm_jax.widths import Widths
 
