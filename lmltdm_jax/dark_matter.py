@@ -48,3 +48,14 @@ class ComplexScalar(DarkMatter):
 
 class PortalScalar(ComplexScalar):
     """X with the Z' and, through lambda_phix, H1 and H2."""
+
+
+class DiracFermion(DarkMatter):
+    """chi with the Z' only, vector coupling."""
+
+    spin_states: ClassVar[int] = 2
+
+    @staticmethod
+    def zp_width(coupling: jax.Array, m: jax.Array, m_dm: jax.Array) -> jax.Array:
+        """:func:`vector_to_dirac`."""
+        return vector_to_dirac(coupling, m, m_dm)

@@ -21,7 +21,7 @@ MAX_LINES = 400
 LAYERS = (
     {"errors", "constants", "numerics", "_precision"},
     {"dark_matter"},
-    {"parameters", "inputs"},
+    {"parameters", "inputs", "zp_only", "models"},
     {"model", "kinetic_mixing", "hadronic_widths"},
     {"widths"},
     {"observables"},

@@ -35,7 +35,7 @@ def whole(target):
 @pytest.fixture
 def command(target, monkeypatch):
     """``lmltdm fit`` with tiny sizes."""
-    monkeypatch.setattr(fitting, "build_target", lambda preset: target)
+    monkeypatch.setattr(fitting, "build_target", lambda preset, model: target)
     monkeypatch.setattr(fitting, "QUICK", TINY)
     return lambda *arguments: CliRunner().invoke(app, ["fit", "--quick", *map(str, arguments)])
 

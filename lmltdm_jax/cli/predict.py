@@ -41,6 +41,9 @@ def predict(
         ),
     ] = None,
     preset: Annotated[str, typer.Option(help="Analysis: talk2024 or current.")] = "talk2024",
+    model: Annotated[
+        str, typer.Option(help="Model: dark-higgs, zp-scalar or zp-fermion.")
+    ] = "dark-higgs",
     output: Annotated[
         Path | None,
         typer.Option(help="Output file, .csv or .json. Without it: CSV to stdout."),
@@ -64,7 +67,7 @@ def predict(
     from lmltdm_jax.cli.spectrum import write_spectrum
     from lmltdm_jax.cli.tables import PointTable, parse_point, read_points
     from lmltdm_jax.likelihoods.total import Likelihood
-    from lmltdm_jax.parameters import Parameters
+    from lmltdm_jax.models import find_model
 
     if (points is None) == (not point):
         raise InputError("give either a file of points or --point NAME=VALUE, and not both")
@@ -72,14 +75,15 @@ def predict(
         raise InputError("--gradient goes with --point; a file of points has no gradient columns")
     if spectrum is not None and not point:
         raise InputError("--spectrum goes with --point: it is a table of one point")
+    chosen = find_model(model)
     likelihood = Likelihood.from_preset(preset)
     if points is not None:
-        predict_table(read_points(points), likelihood, output)
+        predict_table(read_points(points, chosen), likelihood, output)
         return
-    values = Parameters.benchmark().to_dict() | parse_point(point or [])
-    table = PointTable(tuple(values), np.array([list(values.values())], dtype=float))
+    values = chosen.benchmark().to_dict() | parse_point(point or [], chosen)
+    table = PointTable(tuple(values), np.array([list(values.values())], dtype=float), chosen)
     if spectrum is not None:
-        write_spectrum(Parameters.from_vector(table.vectors()[0]), likelihood, spectrum)
+        write_spectrum(chosen.from_vector(table.vectors()[0]), likelihood, spectrum)
     predict_point(table, likelihood, output, gradient)
 
 
@@ -96,10 +100,10 @@ def predict_table(table: PointTable, likelihood: Likelihood, output: Path | None
     )
     from lmltdm_jax.prediction import output_columns
 
-    names = output_columns(likelihood)
+    names = output_columns(likelihood, table.model)
     start = bad = 0
     with open_table(output, [*table.columns, *names]) as write:
-        for chunk in iter_chunks(table.vectors(), likelihood, progress_bar()):
+        for chunk in iter_chunks(table.vectors(), likelihood, progress_bar(), model=table.model):
             predicted = np.stack([chunk[name] for name in names], axis=1)
             given = table.values[start : start + len(predicted)]
             write(np.concatenate([given, predicted], axis=1))
@@ -115,17 +119,17 @@ def predict_point(
     """Print one point beside the measurements; write its row too where there is an ``output``."""
     from lmltdm_jax.cli.output import open_table
     from lmltdm_jax.likelihoods.total import _evaluate_jit
-    from lmltdm_jax.parameters import Parameters
-    from lmltdm_jax.prediction import OBSERVABLE_COLUMNS, output_columns
+    from lmltdm_jax.prediction import observable_columns, output_columns
 
-    params = Parameters.from_vector(table.vectors()[0])
-    names = output_columns(likelihood)
+    params = table.model.from_vector(table.vectors()[0])
+    names = output_columns(likelihood, table.model)
     with contextlib.ExitStack() as stack:
         write = None
         if output is not None:
             write = stack.enter_context(open_table(output, [*table.columns, *names]))
         evaluation = _evaluate_jit(likelihood, params, None)
-        columns = {name: getattr(evaluation.observables, name) for name in OBSERVABLE_COLUMNS}
+        observables = evaluation.observables
+        columns = {name: getattr(observables, name) for name in observable_columns(table.model)}
         columns["loglike"] = evaluation.loglike
         columns |= {f"loglike_{name}": value for name, value in evaluation.terms.items()}
         numbers = {name: float(columns[name]) for name in names}
@@ -141,14 +145,14 @@ def predict_point(
 
 
 def _point_table(table: PointTable, numbers: dict[str, float]) -> Table:
-    from lmltdm_jax.parameters import parameter_info
+    from lmltdm_jax.parameters import find_parameter
 
     shown = Table(title="Point and observables")
     shown.add_column("quantity")
     shown.add_column("value", justify="right")
     shown.add_column("unit")
     for name, value in zip(table.columns, table.values[0], strict=True):
-        shown.add_row(name, f"{value:.6g}", parameter_info(name).unit)
+        shown.add_row(name, f"{value:.6g}", find_parameter(table.model.table, name).unit)
     shown.add_section()
     for name, value in numbers.items():
         if not name.startswith("loglike"):

@@ -73,18 +73,24 @@ def vector_family(point: Point, widths: Widths) -> Family:
     return Family(masses, masses, jnp.ones((4, 1)), pole, widths.zp.total[None])
 
 
-def vector_terms(point: Point, energy: Energy, masses: jax.Array) -> Terms:
-    """sigma(f f) = g^4 q_x^2 q_f^2 s beta_x beta_f (1 + 2 m_f^2/s) |D_Z'|^2/(12 pi).
+def final_charges_squared(point: Point) -> jax.Array:
+    """q_f^2 of :func:`vector_family`, (rows, 1): effective charges in units of g_x.
 
-    Two left-handed neutrinos count q_f^2 = 1 together; electrons have q_f = e eps(m_zp^2)/g_x,
-    taken on shell at all s (an error below 2e-5 of the neutrino channel).
+    Two left-handed neutrinos count 1 together; electrons have q_f = e eps(m_zp^2)/g_x, taken on
+    shell at all s (an error below 2e-5 of the neutrino channel).
     """
-    p, sm = point.params, point.sm
-    s, above_xx, above = energy
     eps = point.kinetic_mixing
-    q_e2 = 4.0 * math.pi * sm.alpha * (jnp.real(eps) ** 2 + jnp.imag(eps) ** 2) / p.g_x**2
+    e2 = 4.0 * math.pi * point.sm.alpha
+    q_e2 = e2 * (jnp.real(eps) ** 2 + jnp.imag(eps) ** 2) / point.params.g_x**2
     one = jnp.ones(())
-    charge2 = jnp.stack([one, q_e2, one, one])[:, None]
+    return jnp.stack([one, q_e2, one, one])[:, None]
+
+
+def vector_terms(point: Point, energy: Energy, masses: jax.Array) -> Terms:
+    """sigma(f f) = g^4 q_x^2 q_f^2 s beta_x beta_f (1 + 2 m_f^2/s) |D_Z'|^2/(12 pi)."""
+    p = point.params
+    s, above_xx, above = energy
+    charge2 = final_charges_squared(point)
     m = masses[:, None]
     momentum = 0.5 * safe_sqrt(above_xx)
     phase = safe_sqrt(above / s) * (1.0 + 2.0 * m**2 / s)

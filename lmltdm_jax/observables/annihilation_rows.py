@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmltdm_jax.dark_matter import DarkMatter, PortalScalar
+from lmltdm_jax.dark_matter import ComplexScalar, DarkMatter, DiracFermion, PortalScalar
 from lmltdm_jax.model import Point
 from lmltdm_jax.observables.annihilation import Hadrons, portal_channels
 from lmltdm_jax.observables.annihilation_base import (
@@ -23,10 +23,13 @@ from lmltdm_jax.observables.annihilation_base import (
     Terms,
     angular_averages,
 )
+from lmltdm_jax.observables.annihilation_zp_only import fermion_channels, scalar_channels
 from lmltdm_jax.widths import Widths
 
 CHANNELS: dict[type[DarkMatter], Callable[[Point, Widths, Hadrons], dict[str, Channel]]] = {
     PortalScalar: portal_channels,
+    ComplexScalar: scalar_channels,
+    DiracFermion: fermion_channels,
 }
 """What each dark matter annihilates to. Families with t- and u-channel exchange come last."""
 
