@@ -33,7 +33,7 @@ from rich.text import Text
 
 from lmltdm_jax.errors import InputError
 from lmltdm_jax.likelihoods.total import Likelihood
-from lmltdm_jax.parameters import PARAMETER_NAMES, Parameters
+from lmltdm_jax.parameters import Parameters, ParameterSet
 from lmltdm_jax.prediction import chunk_size, output_columns, predict_chunks
 
 MAX_THREADS = 4
@@ -41,7 +41,7 @@ MAX_THREADS = 4
 
 
 def evaluate(
-    params: Parameters,
+    params: ParameterSet,
     preset: str | Likelihood = "talk2024",
     progress: bool = True,
     relic_coupling: bool = False,
@@ -68,11 +68,12 @@ def evaluate(
     vectors = _vectors(params)
     shape = vectors.shape[:-1]
     vectors = vectors.reshape(-1, vectors.shape[-1])
-    names = output_columns(likelihood, relic_coupling)
+    model = type(params)
+    names = output_columns(likelihood, model, relic_coupling)
     columns = {name: np.empty(len(vectors)) for name in names}
     start = 0
     bar = progress_bar(shown=progress)
-    for chunk in iter_chunks(vectors, likelihood, bar, relic_coupling=relic_coupling):
+    for chunk in iter_chunks(vectors, likelihood, bar, model=model, relic_coupling=relic_coupling):
         stop = start + len(chunk["loglike"])
         for name, column in columns.items():
             column[start:stop] = chunk[name]
@@ -80,11 +81,11 @@ def evaluate(
     return {name: column.reshape(shape) for name, column in columns.items()}
 
 
-def _vectors(params: Parameters) -> np.ndarray:
+def _vectors(params: ParameterSet) -> np.ndarray:
     try:
         return np.asarray(params.to_vector())
     except ValueError:
-        shapes = ", ".join(f"{name} {np.shape(getattr(params, name))}" for name in PARAMETER_NAMES)
+        shapes = ", ".join(f"{name} {np.shape(getattr(params, name))}" for name in params.names())
         raise InputError(f"parameters have shapes that do not broadcast: {shapes}") from None
 
 
@@ -93,9 +94,10 @@ def iter_chunks(
     likelihood: Likelihood,
     bar: Progress,
     threads: int | None = None,
+    model: type[ParameterSet] = Parameters,
     relic_coupling: bool = False,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Predictions of ``vectors`` (n, 8) chunk by chunk, in order, ``bar`` advancing.
+    """Predictions of ``vectors`` (n, parameters) chunk by chunk, in order, ``bar`` advancing.
 
     The first chunk runs alone, so that the program is compiled once; the others share ``threads``
     threads (default: up to :data:`MAX_THREADS` on a CPU, one on a GPU).
@@ -104,7 +106,7 @@ def iter_chunks(
     pieces = [vectors[start : start + size] for start in range(0, len(vectors), size)]
 
     def work(piece: np.ndarray) -> dict[str, np.ndarray]:
-        return next(predict_chunks(piece, likelihood, relic_coupling))
+        return next(predict_chunks(piece, likelihood, model, relic_coupling))
 
     pool = ThreadPoolExecutor(threads or _default_threads())
     with bar:

@@ -66,7 +66,7 @@ class Checkpoint:
             raise InputError(f"{self.path}: cannot be read ({error}); remove it") from None
         if fingerprint != self.fingerprint:
             raise InputError(
-                f"{self.path} belongs to a fit with another preset, seed, size or version; "
+                f"{self.path} belongs to a fit with another preset, model, seed, size or version; "
                 "choose another output folder, or remove that file"
             )
         return state

@@ -34,7 +34,7 @@ import numpy as np
 from scipy.special import erfc
 
 from lmltdm_jax.constants import M_PLANCK, OMEGA_H2_PREFACTOR
-from lmltdm_jax.parameters import Parameters
+from lmltdm_jax.parameters import Parameters, ParameterSet
 
 from .learned_shell import LearnedShift
 from .prior import Prior, is_log, soft_box
@@ -166,7 +166,8 @@ def _speed(temperature: jax.Array) -> jax.Array:
 class Coordinates(eqx.Module):
     """Bijection between the samplers' coordinates y (dimension,) and the prior's x.
 
-    ``adapted=False`` leaves lambda_phix alone (for comparison); so does a fixed lambda_phix.
+    ``adapted=False`` leaves lambda_phix alone (for comparison); so does a fixed lambda_phix, or a
+    model without it.
     """
 
     prior: Prior
@@ -205,7 +206,7 @@ class Coordinates(eqx.Module):
         """x -> y of one point."""
         return self._sheared(self.prior.unconstrained_from_box(x), -1.0)
 
-    def physical(self, y: jax.Array) -> tuple[Parameters, dict[str, jax.Array], jax.Array]:
+    def physical(self, y: jax.Array) -> tuple[ParameterSet, dict[str, jax.Array], jax.Array]:
         """y of one point -> parameters, nuisances and the normalised ln prior density in y.
 
         The shear has Jacobian one: the density is that of the unsheared coordinates.
@@ -220,7 +221,7 @@ class Coordinates(eqx.Module):
             return t
         # The shell reads the box coordinates of the others, the same on both sides of the shear.
         params, _ = self.prior.physical(self.prior.box_from_unconstrained(t))
-        shell = log10_lambda_shell(params)
+        shell = log10_lambda_shell(params.as_dark_higgs())
         if self.learned is not None:
             shell = shell + self.learned(t)
         return t.at[axis].add(sign * shell)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lmltdm_jax.errors import InputError
-from lmltdm_jax.prediction import OBSERVABLE_COLUMNS
+from lmltdm_jax.prediction import observable_columns
 
 from .fit import Fit
 
@@ -40,7 +40,8 @@ def to_arviz(fit: Fit) -> Any:
     An InferenceData with ArviZ 0.23, a DataTree with 1.x.
     """
     draws = fit.draws
-    observables = {name: draws.columns[name] for name in OBSERVABLE_COLUMNS}
+    names = observable_columns(fit.target.coordinates.prior.model)
+    observables = {name: draws.columns[name] for name in names}
     terms = {
         name.removeprefix("loglike_"): column
         for name, column in draws.columns.items()
@@ -80,6 +81,7 @@ def summarize(fit: Fit) -> dict[str, Any]:
     diverging = fit.statistic("diverging")
     summary = {
         "likelihood": fit.target.likelihood.name,
+        "model": fit.target.coordinates.prior.model.model,
         "seed": fit.seed,
         "parameters": table,
         "divergences": int(diverging.sum()),

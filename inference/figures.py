@@ -70,7 +70,7 @@ def corner(fit: Fit) -> Figure:
                 ax.set_ylabel(prior.labels[i], fontsize=9)
             elif j > 0:
                 ax.set_yticklabels([])
-    name = fit.target.likelihood.name
+    name = f"{fit.target.likelihood.name}, {prior.model.model}"
     figure.suptitle(f"{name}: {len(x)} draws; regions hold 68 and 95 %", fontsize=11)
     return figure
 
@@ -105,7 +105,8 @@ def predictive(fit: Fit) -> Figure:
     ax.set_yticks(range(len(terms)), [f"{t.name}\n{t.measurement}" for t in terms], fontsize=8)
     ax.set_ylim(len(terms) - 0.5, -0.5)
     ax.set_xlabel("pull, (prediction - measured)/sigma; for a limit: sigmas used up")
-    ax.set_title(f"{fit.target.likelihood.name}: posterior (median, 68 %, 95 %)", fontsize=11)
+    name = f"{fit.target.likelihood.name}, {fit.target.coordinates.prior.model.model}"
+    ax.set_title(f"{name}: posterior (median, 68 %, 95 %)", fontsize=11)
     return figure
 
 

@@ -88,7 +88,10 @@ class Fit:
 
 
 def build_target(preset: str | Likelihood, **prior) -> Target:
-    """Posterior of a preset (or a likelihood of your own); ``prior``: see Prior.from_table."""
+    """Posterior of a preset (or a likelihood of your own); ``prior``: see Prior.from_table.
+
+    ``model``, one of those, is the class of the parameters; default the dark-Higgs model.
+    """
     likelihood = Likelihood.from_preset(preset) if isinstance(preset, str) else preset
     return Target(Coordinates(Prior.for_likelihood(likelihood, **prior)), likelihood)
 
@@ -194,6 +197,7 @@ def _fingerprint(target: Target, settings: FitSettings, seed: int) -> str:
             "version": __version__,
             "likelihood": target.likelihood.name,
             "terms": [term.name for term in target.likelihood.term_list],
+            "model": prior.model.model,
             "prior": [prior.names, prior.ranges, prior.fixed],
             "seed": seed,
             "settings": dataclasses.asdict(settings),

@@ -6,7 +6,7 @@ Four spaces, each with one axis per sampled dimension (parameters first, then nu
 * ``x``: box coordinates, log10 of a parameter with a log scale, the parameter itself where it is
   linear, the unit normal z of a nuisance;
 * ``t``: unconstrained, the box opened to the real line by :func:`soft_box`;
-* physical: a :class:`Parameters` and a dictionary of nuisances, as likelihoods take them.
+* physical: the parameters of a model and a dictionary of nuisances, as likelihoods take them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from jax.scipy.stats import norm
 
 from lmltdm_jax.errors import InputError
 from lmltdm_jax.likelihoods.total import Likelihood
-from lmltdm_jax.parameters import PARAMETER_TABLE, ParameterInfo, Parameters, parameter_info
+from lmltdm_jax.parameters import ParameterInfo, Parameters, ParameterSet, find_parameter
 
 SHARPNESS = 20.0
 """Widths of the box per e-fold of :func:`soft_box` outside it."""
@@ -67,6 +67,8 @@ class Prior(eqx.Module):
     ``names`` are the sampled parameters then the nuisances; ``fixed`` are the parameters held.
     """
 
+    model: type[ParameterSet] = eqx.field(static=True)
+
     parameters: tuple[ParameterInfo, ...] = eqx.field(static=True)
     ranges: tuple[Range, ...] = eqx.field(static=True)
     fixed: tuple[tuple[str, float], ...] = eqx.field(static=True)
@@ -78,13 +80,15 @@ class Prior(eqx.Module):
         nuisances: tuple[str, ...] = (),
         ranges: Mapping[str, Range] | None = None,
         fixed: Mapping[str, float] | None = None,
+        model: type[ParameterSet] = Parameters,
     ) -> Prior:
-        """Priors of the parameter table, with ranges replaced or parameters held at a value.
+        """Priors of a model's table, with ranges replaced or parameters held at a value.
 
         Args:
             nuisances: names that get a unit normal, ``likelihood.nuisance_names``.
             ranges: ``{name: (low, high)}`` in physical units; frees a parameter the table holds.
             fixed: ``{name: value}``: held there, not sampled.
+            model: whose parameters.
 
         Raises:
             InputError: unknown name, a range upside down, outside the physical domain, or not
@@ -92,19 +96,20 @@ class Prior(eqx.Module):
         """
         ranges, fixed = dict(ranges or {}), dict(fixed or {})
         for name in (*ranges, *fixed):
-            parameter_info(name)
+            find_parameter(model.table, name)
         for name in ranges.keys() & fixed.keys():
             raise InputError(f"'{name}' is both fixed and given a prior range")
-        free = [i for i in PARAMETER_TABLE if i.name in ranges or i.scale != "fixed"]
+        free = [i for i in model.table if i.name in ranges or i.scale != "fixed"]
         free = [i for i in free if i.name not in fixed]
         if not free:
             raise InputError("every parameter is fixed: there is nothing to sample")
-        held = {i.name: float(fixed.get(i.name, i.prior[0])) for i in PARAMETER_TABLE}
+        held = {i.name: float(fixed.get(i.name, i.prior[0])) for i in model.table}
         for info in free:
             del held[info.name]
         for name, value in held.items():
-            _check_value(parameter_info(name), value)
+            _check_value(find_parameter(model.table, name), value)
         return cls(
+            model=model,
             parameters=tuple(free),
             ranges=tuple(_checked_range(i, ranges.get(i.name, i.prior)) for i in free),
             fixed=tuple(held.items()),
@@ -172,17 +177,17 @@ class Prior(eqx.Module):
         flat = soft_box_log_slope(t[..., :n], low, high) - np.log(high - low)
         return flat.sum(axis=-1) + norm.logpdf(t[..., n:]).sum(axis=-1)
 
-    def physical(self, x: jax.Array) -> tuple[Parameters, dict[str, jax.Array]]:
+    def physical(self, x: jax.Array) -> tuple[ParameterSet, dict[str, jax.Array]]:
         """x (one point, or a batch along leading axes) -> parameters and nuisances."""
         values = dict(self.fixed)
         for i, info in enumerate(self.parameters):
             values[info.name] = 10.0 ** x[..., i] if is_log(info) else x[..., i]
         n = len(self.parameters)
         nuisances = {name: x[..., n + i] for i, name in enumerate(self.nuisances)}
-        return Parameters(**values), nuisances
+        return self.model(**values), nuisances
 
     def box_from_physical(
-        self, params: Parameters, nuisances: Mapping[str, jax.Array] | None = None
+        self, params: ParameterSet, nuisances: Mapping[str, jax.Array] | None = None
     ) -> jax.Array:
         """Inverse of :meth:`physical` for the sampled dimensions; nuisances default to 0."""
         columns = []
@@ -211,7 +216,7 @@ def axis_label(info: ParameterInfo) -> str:
 
 
 def _check_value(info: ParameterInfo, value: float) -> None:
-    if not (info.contains(value) and not (info.name == "q_phi" and value == 0.0)):
+    if not info.contains(value):
         raise InputError(f"{info.name} fixed at {value:g} is outside its range ({info.allowed})")
 
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from lmltdm_jax import __version__
 from lmltdm_jax.errors import InputError
-from lmltdm_jax.parameters import PARAMETER_TABLE
 
 from .fit import Fit
 
-_UNITS = {info.name: info.unit for info in PARAMETER_TABLE}
+_TWO_BODY = "Two-body B → K H1 (m_h1 < m_B − m_K)"
+_BELOW_POLE = "Annihilation below the pole of the Z' (m_zp > 2 m_dm)"
 
 
 def verdict(summary: dict[str, Any]) -> str:
@@ -24,28 +24,34 @@ def verdict(summary: dict[str, Any]) -> str:
 
 
 def lobes(fit: Fit) -> dict[str, float]:
-    """Share of the posterior with a two-body B -> K H1 (m_h1 < m_B - m_K).
+    """Share of the posterior in the first of a model's two kinds of solution.
 
-    ``draws`` of the chains, ``weighted`` draws of the learned density with its ``error``: two
-    estimates that agree where the chains have found the weights of the modes.
+    With a dark Higgs a two-body B -> K H1 (m_h1 < m_B - m_K); without one, annihilation below the
+    pole, m_zp > 2 m_dm. ``draws`` of the chains, ``weighted`` draws of the learned density with its
+    ``error``: two estimates that agree where the chains have found the weights of the modes.
     """
     sm, coordinates = fit.target.likelihood.sm, fit.target.coordinates
+    prior = coordinates.prior
     limit = float(sm.m_bplus - sm.m_kplus)
 
-    def two_body(y: np.ndarray) -> np.ndarray:
-        params, _ = coordinates.prior.physical(np.asarray(coordinates.to_box_many(y)))
-        return np.asarray(params.m_h1) < limit
+    def first_kind(y: np.ndarray) -> np.ndarray:
+        params, _ = prior.physical(np.asarray(coordinates.to_box_many(y)))
+        p = params.as_dark_higgs()
+        return np.asarray(p.m_h1 < limit if prior.model.has_dark_higgs else p.m_zp > 2.0 * p.m_x)
 
     weighted = fit.learned.importance
-    share, error = weighted.share(two_body(weighted.points.y))
-    return {"draws": float(np.mean(two_body(fit.draws.y))), "weighted": share, "error": error}
+    share, error = weighted.share(first_kind(weighted.points.y))
+    return {"draws": float(np.mean(first_kind(fit.draws.y))), "weighted": share, "error": error}
 
 
 def text(fit: Fit, summary: dict[str, Any]) -> str:
     """The report as Markdown."""
     name, share = fit.target.likelihood.name, lobes(fit)
+    model = fit.target.coordinates.prior.model
+    units = {info.name: info.unit for info in model.table}
+    kind = _TWO_BODY if model.has_dark_higgs else _BELOW_POLE
     lines = [
-        f"# Fit of `{name}`",
+        f"# Fit of `{name}`, model `{model.model}`",
         "",
         f"**{verdict(summary)}**",
         "",
@@ -58,8 +64,8 @@ def text(fit: Fit, summary: dict[str, Any]) -> str:
         f"({summary['importance_efficiency']:.1%} of them count); tempering alone says "
         f"{summary['log_evidence_tempering']:.2f}, with a scatter of some 0.3 from seed to seed.",
         "",
-        f"Two-body B → K H1 (m_h1 < m_B − m_K): {share['draws']:.1%} of the draws, "
-        f"({share['weighted']:.1%} ± {share['error']:.1%}) of the weighted draws.",
+        f"{kind}: {share['draws']:.1%} of the draws, ({share['weighted']:.1%} ± "
+        f"{share['error']:.1%}) of the weighted draws.",
         "",
         "| parameter | unit | mean | sd | 5 % | median | 95 % | ess bulk | ess tail | r_hat |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -67,7 +73,7 @@ def text(fit: Fit, summary: dict[str, Any]) -> str:
     for parameter, row in summary["parameters"].items():
         numbers = " | ".join(f"{row[k]:.4g}" for k in ("mean", "sd", "q05", "q50", "q95"))
         quality = f"{row['ess_bulk']:.0f} | {row['ess_tail']:.0f} | {row['r_hat']:.3f}"
-        lines.append(f"| {parameter} | {_UNITS.get(parameter, '')} | {numbers} | {quality} |")
+        lines.append(f"| {parameter} | {units.get(parameter, '')} | {numbers} | {quality} |")
     lines += ["", "| term | measured | median pull | mean ln L |", "|---|---|---|---|"]
     columns = fit.draws.columns
     for term in fit.target.likelihood.term_list:

@@ -12,7 +12,7 @@ import numpy as np
 from lmltdm_jax.likelihoods.total import Likelihood
 from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.numerics.fence import fence
-from lmltdm_jax.prediction import OBSERVABLE_COLUMNS
+from lmltdm_jax.prediction import observable_columns
 
 from .coordinates import OMEGA_H2, Coordinates
 
@@ -64,7 +64,8 @@ class Target(eqx.Module):
         # The fence keeps XLA from fusing the coordinates into every reader of a parameter.
         params, nuisances, log_prior = fence(self.coordinates.physical(y))
         evaluation = self.likelihood.evaluate(params, nuisances)
-        columns = {name: getattr(evaluation.observables, name) for name in OBSERVABLE_COLUMNS}
+        names = observable_columns(self.coordinates.prior.model)
+        columns = {name: getattr(evaluation.observables, name) for name in names}
         columns |= {f"loglike_{name}": value for name, value in evaluation.terms.items()}
         columns |= {f"pull_{name}": value for name, value in evaluation.pulls.items()}
         log_likelihood = sum(evaluation.terms.values(), jnp.zeros(()))

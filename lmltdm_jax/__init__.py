@@ -9,6 +9,7 @@ from lmltdm_jax.likelihoods.measurement import Measurement
 from lmltdm_jax.likelihoods.total import Likelihood
 from lmltdm_jax.parameters import PARAMETER_TABLE, Parameters
 from lmltdm_jax.prediction import predict
+from lmltdm_jax.zp_only import ZpFermionParameters, ZpScalarParameters
 
 _here = _Path(__file__).resolve().parent
 if (_here.parent / "pyproject.toml").is_file() and not (_here / "inference").exists():
@@ -28,5 +29,7 @@ __all__ = [
     "Parameters",
     "Term",
     "UpperLimitTerm",
+    "ZpFermionParameters",
+    "ZpScalarParameters",
     "predict",
 ]

@@ -1,4 +1,8 @@
-"""Parameters -> couplings after symmetry breaking: one :class:`Point` that all physics reads."""
+"""Parameters -> couplings after symmetry breaking: one :class:`Point` that all physics reads.
+
+All models come here in the parameters of the dark-Higgs model, in which the others embed; what
+differs beyond that is the class of the dark matter.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from lmltdm_jax.dark_matter import DarkMatter
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.kinetic_mixing import kinetic_mixing
-from lmltdm_jax.parameters import Parameters
+from lmltdm_jax.parameters import Parameters, ParameterSet
 
 
 class Point(eqx.Module):
@@ -21,7 +26,9 @@ class Point(eqx.Module):
     """
 
     params: Parameters
+    """of the dark-Higgs model; ``m_x`` and ``q_x`` are those of the dark matter in any model"""
     sm: StandardModel
+    dark_matter: type[DarkMatter] = eqx.field(static=True)
     v_phi: jax.Array
     """vev of Phi, m_zp / (g_x |q_phi|) [GeV]"""
     sin_theta: jax.Array
@@ -43,7 +50,7 @@ class Point(eqx.Module):
     """eps(q^2 = m_zp^2), complex: Z' couples to electric charge with strength e eps"""
 
 
-def build_point(params: Parameters, sm: StandardModel) -> Point:
+def build_point(params: ParameterSet, sm: StandardModel) -> Point:
     """All couplings of one point.
 
     Quartics from the masses, which diagonalises the mass matrix exactly:
@@ -51,15 +58,17 @@ def build_point(params: Parameters, sm: StandardModel) -> Point:
     lambda_phih = s c (m2^2 - m1^2)/(v_h v_phi); trilinears by expanding the potential of
     :class:`Point` (tests differentiate it and compare).
     """
-    s = jnp.asarray(params.sin_theta)
+    p = params.as_dark_higgs()
+    s = jnp.asarray(p.sin_theta)
     # (1-s)(1+s) keeps cos(theta) accurate near |s| = 1; Parameters bound |s| < 1.
     c = jnp.sqrt((1.0 - s) * (1.0 + s))
-    v_phi = params.m_zp / (params.g_x * jnp.abs(params.q_phi))
+    v_phi = p.m_zp / (p.g_x * jnp.abs(p.q_phi))
     v_h, m2_sq = sm.v_h, sm.m_h2**2
-    m1_sq = jnp.asarray(params.m_h1) ** 2
+    m1_sq = jnp.asarray(p.m_h1) ** 2
     return Point(
-        params=params,
+        params=p,
         sm=sm,
+        dark_matter=params.dark_matter,
         v_phi=v_phi,
         sin_theta=s,
         cos_theta=c,
@@ -70,7 +79,7 @@ def build_point(params: Parameters, sm: StandardModel) -> Point:
         c112=-c * s * (2.0 * m1_sq + m2_sq) * (c / v_phi + s / v_h),
         c122=-c * s * (m1_sq + 2.0 * m2_sq) * (s / v_phi - c / v_h),
         c222=-3.0 * m2_sq * (c**3 / v_h + s**3 / v_phi),
-        g_h1_xx=-params.lambda_phix * v_phi * c,
-        g_h2_xx=-params.lambda_phix * v_phi * s,
-        kinetic_mixing=kinetic_mixing(jnp.asarray(params.m_zp) ** 2, params.g_x, sm),
+        g_h1_xx=-p.lambda_phix * v_phi * c,
+        g_h2_xx=-p.lambda_phix * v_phi * s,
+        kinetic_mixing=kinetic_mixing(jnp.asarray(p.m_zp) ** 2, p.g_x, sm),
     )

@@ -1,28 +1,35 @@
-"""The model's parameters: one pytree, and one table that priors, CLI, plots and docs read."""
+"""Parameters of a model: one pytree, and one table that priors, CLI, plots and docs read.
+
+:class:`ParameterSet` is what every model is to the rest of the package; :class:`Parameters` is the
+dark-Higgs model, :mod:`lmltdm_jax.zp_only` has those without a dark Higgs.
+"""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmltdm_jax.dark_matter import DarkMatter, PortalScalar
 from lmltdm_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
 class ParameterInfo:
-    """One row of the parameter table.
+    """One row of a parameter table.
 
-    ``domain`` is what is physical (open interval unless ``closed_low``); ``prior`` is the range
-    sampled by default, flat in ``log10`` for ``scale="log"``; ``scale="fixed"`` is not sampled.
+    ``domain`` is what is physical (open interval unless ``closed_low``, without 0 if ``nonzero``);
+    ``prior`` is the range sampled by default, flat in ``log10`` for ``scale="log"``;
+    ``scale="fixed"`` is not sampled.
     """
 
     name: str
@@ -34,16 +41,19 @@ class ParameterInfo:
     prior: tuple[float, float]
     scale: Literal["log", "linear", "fixed"]
     default: float | None = None
+    nonzero: bool = False
 
     def contains(self, value: float) -> bool:
         low, high = self.domain
         above = value >= low if self.closed_low else value > low
-        return math.isfinite(value) and above and value < high
+        return math.isfinite(value) and above and value < high and not (self.nonzero and value == 0)
 
     @property
     def allowed(self) -> str:
         """The domain as a reader would write it, e.g. ``0 < m_x (GeV)``."""
         low, high = self.domain
+        if self.nonzero:
+            return f"any finite {self.name} except 0"
         left = "" if low == -math.inf else f"{low:g} {'<=' if self.closed_low else '<'} "
         right = "" if high == math.inf else f" < {high:g}"
         unit = f" [{self.unit}]" if self.unit else ""
@@ -74,6 +84,7 @@ PARAMETER_TABLE: tuple[ParameterInfo, ...] = (
         False,
         (0.05, 2.0),
         "log",
+        nonzero=True,
     ),
     ParameterInfo(
         "lambda_phix",
@@ -92,55 +103,62 @@ PARAMETER_TABLE: tuple[ParameterInfo, ...] = (
 PARAMETER_NAMES: tuple[str, ...] = tuple(info.name for info in PARAMETER_TABLE)
 
 
-def parameter_info(name: str) -> ParameterInfo:
-    """Row of the table; raises :class:`InputError` naming the known parameters."""
-    for info in PARAMETER_TABLE:
+def find_parameter(table: Sequence[ParameterInfo], name: str) -> ParameterInfo:
+    """Row of a table; raises :class:`InputError` naming the known parameters."""
+    for info in table:
         if info.name == name:
             return info
-    raise InputError(f"unknown parameter '{name}'; known: {', '.join(PARAMETER_NAMES)}")
+    known = ", ".join(info.name for info in table)
+    raise InputError(f"unknown parameter '{name}'; known: {known}")
 
 
-class Parameters(eqx.Module):
-    """A point of parameter space (or a batch: every field an array of one common shape).
+def parameter_info(name: str) -> ParameterInfo:
+    """Row of the dark-Higgs model's table."""
+    return find_parameter(PARAMETER_TABLE, name)
 
-    Masses in GeV, couplings and charges dimensionless. The constructor does not validate, so it
-    can be used on tracers; :meth:`from_dict`, :meth:`from_toml` and :meth:`validate` do.
+
+class ParameterSet(eqx.Module):
+    """A point of a model's parameter space (or a batch: fields are arrays of one common shape).
+
+    Masses in GeV, couplings and charges dimensionless. A model is a subclass: the fields in the
+    order of its ``table``, what its dark matter is, and how it embeds in the dark-Higgs model. The
+    constructor does not validate, so it can be used on tracers; :meth:`from_dict`,
+    :meth:`from_toml` and :meth:`validate` do.
     """
 
-    m_zp: jax.Array | float
-    g_x: jax.Array | float
-    sin_theta: jax.Array | float
-    m_x: jax.Array | float
-    m_h1: jax.Array | float
-    q_phi: jax.Array | float
-    lambda_phix: jax.Array | float
-    q_x: jax.Array | float = 1.0
+    model: ClassVar[str]
+    """name of ``--model``"""
+    table: ClassVar[tuple[ParameterInfo, ...]]
+    dark_matter: ClassVar[type[DarkMatter]]
+    has_dark_higgs: ClassVar[bool] = True
+    """whether observables of H1 itself (its width, its branching fractions) mean anything"""
 
     @classmethod
-    def benchmark(cls) -> Parameters:
-        """The talk's benchmark: m_zp 11.5 MeV, g_x 5e-4, q_phi 0.4, sin(theta) 6e-3.
+    @abc.abstractmethod
+    def benchmark(cls) -> Self:
+        """A physical point inside the prior; the likelihood's place to fall back to."""
 
-        The talk leaves m_x, m_h1 and lambda_phix to the relic density. Here m_h1 = 2 GeV (two-body
-        B -> K H1), m_x = 0.3 GeV and lambda_phix is the root of Omega h2 = 0.12 on the
-        small-lambda branch (Omega h2 falls with lambda there), as solved by the reference
-        Boltzmann code; a second root may exist at large lambda, where the H1 width suppresses
-        the annihilation.
-        """
-        return cls(0.0115, 5e-4, 6e-3, 0.3, 2.0, 0.4, 0.003767924836570537, 1.0)
+    @abc.abstractmethod
+    def as_dark_higgs(self) -> Parameters:
+        """The point of the dark-Higgs model with the same Z' and the same dark-matter mass and
+        charge; where this model has no dark Higgs, one that is decoupled."""
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, float]) -> Parameters:
-        """Validated point from ``{name: value}``; ``q_x`` may be left out (1).
+    def names(cls) -> tuple[str, ...]:
+        """Parameters in table order."""
+        return tuple(info.name for info in cls.table)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, float]) -> Self:
+        """Validated point from ``{name: value}``; a parameter with a default may be left out.
 
         Raises:
             InputError: unknown or missing name, non-numeric or unphysical value.
         """
-        known = set(PARAMETER_NAMES)
         for name in values:
-            if name not in known:
-                parameter_info(name)
+            find_parameter(cls.table, name)
         full = {}
-        for info in PARAMETER_TABLE:
+        for info in cls.table:
             if info.name in values:
                 full[info.name] = values[info.name]
             elif info.default is not None:
@@ -152,7 +170,7 @@ class Parameters(eqx.Module):
         return point
 
     @classmethod
-    def from_toml(cls, path: str | Path) -> Parameters:
+    def from_toml(cls, path: str | Path) -> Self:
         """Validated point from the ``[parameters]`` table (or top level) of a TOML file."""
         try:
             text = Path(path).read_text(encoding="utf-8")
@@ -168,26 +186,26 @@ class Parameters(eqx.Module):
             raise InputError(f"{path}: {error}") from None
 
     @classmethod
-    def from_vector(cls, vector: jax.Array) -> Parameters:
-        """Point from an array whose last axis runs over :data:`PARAMETER_NAMES`."""
-        vector = jnp.asarray(vector)
-        if vector.shape[-1] != len(PARAMETER_NAMES):
+    def from_vector(cls, vector: jax.Array) -> Self:
+        """Point from an array whose last axis runs over :meth:`names`."""
+        vector, names = jnp.asarray(vector), cls.names()
+        if vector.shape[-1] != len(names):
             raise InputError(
-                f"a parameter vector has {len(PARAMETER_NAMES)} entries "
-                f"({', '.join(PARAMETER_NAMES)}); got shape {vector.shape}"
+                f"a parameter vector has {len(names)} entries "
+                f"({', '.join(names)}); got shape {vector.shape}"
             )
-        return cls(*(vector[..., i] for i in range(len(PARAMETER_NAMES))))
+        return cls(*(vector[..., i] for i in range(len(names))))
 
     def to_vector(self) -> jax.Array:
         """Array with the parameters along the last axis, in table order."""
         return jnp.stack(
-            jnp.broadcast_arrays(*(jnp.asarray(getattr(self, n), float) for n in PARAMETER_NAMES)),
+            jnp.broadcast_arrays(*(jnp.asarray(getattr(self, n), float) for n in self.names())),
             axis=-1,
         )
 
     def to_dict(self) -> dict[str, float | list[float]]:
         """``{name: value}`` of Python floats (lists for a batch)."""
-        return {name: np.asarray(getattr(self, name)).tolist() for name in PARAMETER_NAMES}
+        return {name: np.asarray(getattr(self, name)).tolist() for name in self.names()}
 
     def to_toml(self, path: str | Path) -> None:
         """Write a ``[parameters]`` table that :meth:`from_toml` reads back bit for bit."""
@@ -201,10 +219,10 @@ class Parameters(eqx.Module):
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from error
 
-    def replace(self, **changes: jax.Array | float) -> Parameters:
+    def replace(self, **changes: jax.Array | float) -> Self:
         """A copy with some fields changed (no validation: usable on tracers)."""
         for name in changes:
-            parameter_info(name)
+            find_parameter(self.table, name)
         return dataclasses.replace(self, **changes)
 
     def validate(self) -> None:
@@ -213,7 +231,7 @@ class Parameters(eqx.Module):
         Raises:
             InputError: names the parameter, the value, its index in a batch, the allowed range.
         """
-        for info in PARAMETER_TABLE:
+        for info in self.table:
             try:
                 values = np.asarray(getattr(self, info.name), dtype=float)
             except (TypeError, ValueError):
@@ -222,31 +240,56 @@ class Parameters(eqx.Module):
                     f"{info.name} = {shown!r} is not a number (allowed: {info.allowed})"
                 ) from None
             for index, value in enumerate(np.atleast_1d(values).ravel()):
-                if not _in_domain(info, float(value)):
+                if not info.contains(float(value)):
                     where = f" at index {index}" if values.ndim else ""
                     raise InputError(
                         f"{info.name} = {value:g}{where} is outside its range "
-                        f"(allowed: {_allowed(info)})"
+                        f"(allowed: {info.allowed})"
                     )
 
 
-def _in_domain(info: ParameterInfo, value: float) -> bool:
-    # v_phi = m_zp / (g_x |q_phi|) has no value at q_phi = 0.
-    return info.contains(value) and not (info.name == "q_phi" and value == 0.0)
+class Parameters(ParameterSet):
+    """The dark-Higgs model: complex scalar X with a Higgs portal, Z', H1 (arXiv:2401.10112)."""
+
+    model: ClassVar[str] = "dark-higgs"
+    table: ClassVar[tuple[ParameterInfo, ...]] = PARAMETER_TABLE
+    dark_matter: ClassVar[type[DarkMatter]] = PortalScalar
+
+    m_zp: jax.Array | float
+    g_x: jax.Array | float
+    sin_theta: jax.Array | float
+    m_x: jax.Array | float
+    m_h1: jax.Array | float
+    q_phi: jax.Array | float
+    lambda_phix: jax.Array | float
+    q_x: jax.Array | float = 1.0
+
+    @classmethod
+    def benchmark(cls) -> Self:
+        """The talk's benchmark: m_zp 11.5 MeV, g_x 5e-4, q_phi 0.4, sin(theta) 6e-3.
+
+        The talk leaves m_x, m_h1 and lambda_phix to the relic density. Here m_h1 = 2 GeV (two-body
+        B -> K H1), m_x = 0.3 GeV and lambda_phix is the root of Omega h2 = 0.12 on the
+        small-lambda branch (Omega h2 falls with lambda there), as solved by the reference
+        Boltzmann code; a second root may exist at large lambda, where the H1 width suppresses
+        the annihilation.
+        """
+        return cls(0.0115, 5e-4, 6e-3, 0.3, 2.0, 0.4, 0.003767924836570537, 1.0)
+
+    def as_dark_higgs(self) -> Parameters:
+        return self
 
 
-def _allowed(info: ParameterInfo) -> str:
-    return "any finite q_phi except 0" if info.name == "q_phi" else info.allowed
-
-
-def in_domain(params: Parameters) -> jax.Array:
+def in_domain(params: ParameterSet) -> jax.Array:
     """True where every parameter is physical; usable under jit (the traced :meth:`validate`)."""
-    ok = jnp.asarray(params.q_phi) != 0.0
-    for info in PARAMETER_TABLE:
+    ok = jnp.asarray(True)
+    for info in params.table:
         value = jnp.asarray(getattr(params, info.name))
         low, high = info.domain
         above = value >= low if info.closed_low else value > low
         ok = ok & jnp.isfinite(value) & above & (value < high)
+        if info.nonzero:
+            ok = ok & (value != 0.0)
     return ok
 
 

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmltdm_jax._precision import require_x64
+from lmltdm_jax.errors import InputError
 from lmltdm_jax.likelihoods.total import Likelihood
 from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.observables.freeze_out import CHANNELS
 from lmltdm_jax.observables.relic_coupling import lambda_for_relic
-from lmltdm_jax.parameters import Parameters
+from lmltdm_jax.parameters import Parameters, ParameterSet
 
 OBSERVABLE_COLUMNS = (
     "delta_a_mu",
@@ -55,15 +56,18 @@ RELIC_COUPLING_COLUMNS = ("lambda_relic_low", "lambda_relic_high")
 """The two couplings that leave Omega h2 = 0.12, nan where there is none. About 200 relic densities
 a point, so only on request; they follow all other columns."""
 
+OF_H1 = ("gamma_h1", "br_h1_inv")
+"""Properties of H1 itself: they mean nothing in a model without it."""
+
 CPU_CHUNK = 256
 CPU_LANES = 32
 GPU_CHUNK = 65536
 
 
 def predict(
-    params: Parameters, preset: str | Likelihood = "talk2024", relic_coupling: bool = False
+    params: ParameterSet, preset: str | Likelihood = "talk2024", relic_coupling: bool = False
 ) -> dict[str, np.ndarray]:
-    """Observables, ``loglike`` and ``loglike_<term>`` of a point or a batch.
+    """Observables, ``loglike`` and ``loglike_<term>`` of a point or a batch, of any model.
 
     Args:
         params: scalars, or arrays of one common shape; validated before any compute.
@@ -81,18 +85,33 @@ def predict(
     vectors = np.asarray(params.to_vector())
     shape = vectors.shape[:-1]
     vectors = vectors.reshape(-1, vectors.shape[-1])
-    chunks = list(predict_chunks(vectors, likelihood, relic_coupling))
+    model = type(params)
+    chunks = list(predict_chunks(vectors, likelihood, model, relic_coupling))
     return {
         name: np.concatenate([chunk[name] for chunk in chunks]).reshape(shape)
-        for name in output_columns(likelihood, relic_coupling)
+        for name in output_columns(likelihood, model, relic_coupling)
     }
 
 
-def output_columns(likelihood: Likelihood, relic_coupling: bool = False) -> list[str]:
-    """Names of everything :func:`predict` returns, in order."""
+def observable_columns(model: type[ParameterSet] = Parameters) -> tuple[str, ...]:
+    """:data:`OBSERVABLE_COLUMNS` that a model has: without a dark Higgs none of its decays."""
+    absent = () if model.has_dark_higgs else OF_H1
+    return tuple(name for name in OBSERVABLE_COLUMNS if name not in absent)
+
+
+def output_columns(
+    likelihood: Likelihood, model: type[ParameterSet] = Parameters, relic_coupling: bool = False
+) -> list[str]:
+    """Names of everything :func:`predict` returns, in order.
+
+    Raises:
+        InputError: ``relic_coupling`` in a model without lambda_phix.
+    """
+    if relic_coupling and not model.has_dark_higgs:
+        raise InputError(f"model '{model.model}' has no lambda_phix to solve for")
     terms = [f"loglike_{term.name}" for term in likelihood.term_list]
     last = RELIC_COUPLING_COLUMNS if relic_coupling else ()
-    return [*OBSERVABLE_COLUMNS, "loglike", *terms, *last]
+    return [*observable_columns(model), "loglike", *terms, *last]
 
 
 def chunk_size() -> int:
@@ -106,30 +125,40 @@ def lanes() -> int:
 
 
 def predict_chunks(
-    vectors: np.ndarray, likelihood: Likelihood, relic_coupling: bool = False
+    vectors: np.ndarray,
+    likelihood: Likelihood,
+    model: type[ParameterSet] = Parameters,
+    relic_coupling: bool = False,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Predictions of ``vectors`` (n, 8) chunk by chunk, one compilation whatever n is."""
+    """Predictions of parameter vectors (n, parameters) of ``model`` chunk by chunk.
+
+    One compilation whatever n is.
+    """
     require_x64()
     size = chunk_size()
     for start in range(0, len(vectors), size):
         chunk = vectors[start : start + size]
         # Pad with the last point so that every call has the compiled shape.
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], size - len(chunk), axis=0)])
-        columns = _predict_padded(likelihood, jnp.asarray(padded))
+        columns = _predict_padded(likelihood, model, jnp.asarray(padded))
         if relic_coupling:
             columns |= relic_couplings(likelihood, jnp.asarray(padded))
         yield {name: np.asarray(column)[: len(chunk)] for name, column in columns.items()}
 
 
 @top_level_jit
-def _predict_padded(likelihood: Likelihood, vectors: jax.Array) -> dict[str, jax.Array]:
-    one = functools.partial(_predict_one, likelihood)
+def _predict_padded(
+    likelihood: Likelihood, model: type[ParameterSet], vectors: jax.Array
+) -> dict[str, jax.Array]:
+    one = functools.partial(_predict_one, likelihood, model)
     return jax.lax.map(one, vectors, batch_size=lanes())
 
 
-def _predict_one(likelihood: Likelihood, vector: jax.Array) -> dict[str, jax.Array]:
-    evaluation = likelihood.evaluate(Parameters.from_vector(vector))
-    columns = {name: getattr(evaluation.observables, name) for name in OBSERVABLE_COLUMNS}
+def _predict_one(
+    likelihood: Likelihood, model: type[ParameterSet], vector: jax.Array
+) -> dict[str, jax.Array]:
+    evaluation = likelihood.evaluate(model.from_vector(vector))
+    columns = {name: getattr(evaluation.observables, name) for name in observable_columns(model)}
     columns["loglike"] = evaluation.loglike
     return columns | {f"loglike_{name}": value for name, value in evaluation.terms.items()}
 

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from lmltdm_jax.dark_matter import vector_to_dirac
 from lmltdm_jax.hadronic_widths import hadronic_width_per_mixing
 from lmltdm_jax.model import Point
 from lmltdm_jax.numerics.kinematics import beta
@@ -70,12 +71,6 @@ class Widths(eqx.Module):
     h2: H2Widths
 
 
-def vector_to_leptons(coupling: jax.Array, m: jax.Array, m_lepton: jax.Array) -> jax.Array:
-    """V -> l+ l-: g^2 m (1 + 2r) sqrt(1-4r)/(12 pi), r = m_l^2/m^2 (tree level)."""
-    r = (m_lepton / m) ** 2
-    return coupling**2 * m * (1.0 + 2.0 * r) * beta(r, 1.0) / (12.0 * math.pi)
-
-
 def zp_widths(point: Point) -> ZpWidths:
     """Z' widths, arXiv:2401.10112: nu_mu + nu_tau g^2 m/(12 pi), charged leptons, X X*
     g^2 q_x^2 m (1-4r)^{3/2}/(48 pi), and e+e- through the kinetic mixing e |eps(m_zp^2)|.
@@ -88,13 +83,12 @@ def zp_widths(point: Point) -> ZpWidths:
     eps = point.kinetic_mixing
     mixing_squared = jnp.real(eps) ** 2 + jnp.imag(eps) ** 2
     e_coupling_squared = 4.0 * math.pi * sm.alpha * mixing_squared
-    beta_x = beta((p.m_x / m) ** 2, 1.0)
     return ZpWidths(
         nunu=g**2 * m / (12.0 * math.pi),
-        ee=e_coupling_squared * vector_to_leptons(1.0, m, sm.m_e),
-        mumu=vector_to_leptons(g, m, sm.m_mu),
-        tautau=vector_to_leptons(g, m, sm.m_tau),
-        xx=(g * p.q_x) ** 2 * m * beta_x**3 / (48.0 * math.pi),
+        ee=e_coupling_squared * vector_to_dirac(1.0, m, sm.m_e),
+        mumu=vector_to_dirac(g, m, sm.m_mu),
+        tautau=vector_to_dirac(g, m, sm.m_tau),
+        xx=point.dark_matter.zp_width(g * p.q_x, m, p.m_x),
     )
 
 

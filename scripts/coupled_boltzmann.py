@@ -31,7 +31,7 @@ from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicSpline
 
 from lmltdm_jax.constants import M_PLANCK, OMEGA_H2_PREFACTOR
-from lmltdm_jax.observables.annihilation import Energy, rates
+from lmltdm_jax.observables.annihilation_base import Energy, rates
 from lmltdm_jax.observables.annihilation_rows import annihilation_rows
 from lmltdm_jax.observables.relic_density import _plasma
 

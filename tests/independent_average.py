@@ -17,7 +17,8 @@ from scipy import special
 from lmltdm_jax.hadronic_widths import M_PION
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.model import build_point
-from lmltdm_jax.observables.annihilation import Energy, channels, rates
+from lmltdm_jax.observables.annihilation import portal_channels
+from lmltdm_jax.observables.annihilation_base import Energy, rates
 from lmltdm_jax.parameters import PARAMETER_NAMES, Parameters
 from lmltdm_jax.widths import H2Widths, build_widths
 
@@ -79,7 +80,7 @@ EXTRA = (
 @jax.vmap
 def features(vector):
     """Thresholds and pole masses of one point."""
-    families = [c.family for c in channels(*setup(vector), "free_quarks").values()]
+    families = [c.family for c in portal_channels(*setup(vector), "free_quarks").values()]
     thresholds = [f.mass_a + f.mass_b for f in families]
     return jnp.concatenate([*thresholds, families[0].pole_mass, families[1].pole_mass])
 
@@ -105,10 +106,10 @@ def rates_at(sample, mu, y):
         vector, mu, y = arguments
         point, widths = setup(vector)
         m_x = point.params.m_x
-        found = channels(point, widths, "free_quarks")
+        found = portal_channels(point, widths, "free_quarks")
         quarks = jnp.sum(family(found["scalar"], m_x, mu, y)[3:], axis=0)
         rest = sum(jnp.sum(family(c, m_x, mu, y), axis=0) for c in found.values()) - quarks
-        tabulated = channels(point, widths, "dispersive")["scalar"]
+        tabulated = portal_channels(point, widths, "dispersive")["scalar"]
         return jnp.stack([rest, quarks, family(tabulated, m_x, mu, y)[3]])
 
     return jax.lax.map(one, (sample, mu, y))

@@ -20,7 +20,8 @@ MAX_LINES = 400
 
 LAYERS = (
     {"errors", "constants", "numerics", "_precision"},
-    {"parameters", "inputs"},
+    {"dark_matter"},
+    {"parameters", "inputs", "zp_only", "models"},
     {"model", "kinetic_mixing", "hadronic_widths"},
     {"widths"},
     {"observables"},

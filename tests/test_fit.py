@@ -36,7 +36,7 @@ def whole(target):
 @pytest.fixture
 def command(target, monkeypatch):
     """``lmltdm fit`` with tiny sizes."""
-    monkeypatch.setattr(fitting, "build_target", lambda preset: target)
+    monkeypatch.setattr(fitting, "build_target", lambda preset, model: target)
     monkeypatch.setattr(fitting, "QUICK", TINY)
     return lambda *arguments: CliRunner().invoke(app, ["fit", "--quick", *map(str, arguments)])
 
@@ -116,7 +116,7 @@ def test_unusable_input_is_one_line_and_exit_code_2(command, tmp_path):
     assert "cannot be read" in error("--output", tmp_path)
     other = tmp_path / "other"
     assert command("--output", other).exit_code == 0
-    assert "another preset, seed, size" in error("--output", other, "--seed", 1)
+    assert "another preset, model, seed, size" in error("--output", other, "--seed", 1)
 
 
 def test_an_unknown_preset_is_named(tmp_path):

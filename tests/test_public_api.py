@@ -23,6 +23,8 @@ PUBLIC_NAMES = [
     "Parameters",
     "Term",
     "UpperLimitTerm",
+    "ZpFermionParameters",
+    "ZpScalarParameters",
     "predict",
 ]
 OBSERVABLES = [

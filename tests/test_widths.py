@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lmltdm_jax.dark_matter import vector_to_dirac
 from lmltdm_jax.hadronic_widths import M_PION, hadronic_width_per_mixing
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.kinetic_mixing import kinetic_mixing
 from lmltdm_jax.model import build_point
 from lmltdm_jax.parameters import PARAMETER_NAMES, Parameters
-from lmltdm_jax.widths import build_widths, h1_widths_at, vector_to_leptons
+from lmltdm_jax.widths import build_widths, h1_widths_at
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "gm2_widths.json").read_text())
 INPUTS = GOLDEN["inputs"]
@@ -123,7 +124,7 @@ def test_kinetic_mixing_scale_and_sign():
 def test_kinetic_mixing_obeys_the_optical_theorem(m):
     """Between the thresholds Im eps(m^2) = -(e g_x) Gamma(unit coupling -> mu mu)/m."""
     eps = kinetic_mixing(jnp.asarray(m**2), 1.0, SM)
-    cut = vector_to_leptons(1.0, m, SM.m_mu) / m
+    cut = vector_to_dirac(1.0, m, SM.m_mu) / m
     assert float(jnp.imag(eps)) == pytest.approx(-SM.electric_charge * float(cut), rel=1e-12)
 
 

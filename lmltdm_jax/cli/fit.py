@@ -24,6 +24,9 @@ _LOG_SECONDS = 20.0
 def fit(
     output: Annotated[Path, typer.Option(help="Folder of the results; made if missing.")],
     preset: Annotated[str, typer.Option(help="Analysis: talk2024 or current.")] = "talk2024",
+    model: Annotated[
+        str, typer.Option(help="Model: dark-higgs, zp-scalar or zp-fermion.")
+    ] = "dark-higgs",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same draws.")] = 0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if the chains have not converged.")
@@ -32,7 +35,7 @@ def fit(
         bool, typer.Option("--quick", help="A small run, to see everything work; not converged.")
     ] = False,
 ) -> None:
-    """Fit a preset with NUTS: posterior.nc, summary.json, report.md and three figures.
+    """Fit a model to a preset with NUTS: posterior.nc, summary.json, report.md and three figures.
 
     Ctrl-C keeps what was sampled and writes it out; the same command again goes on from there.
     """
@@ -42,8 +45,10 @@ def fit(
         report,
     )
     from lmltdm_jax.inference import fit as fitting  # pyright: ignore[reportMissingImports]
+    from lmltdm_jax.models import find_model
 
-    target = fitting.build_target(preset)
+    chosen = find_model(model)
+    target = fitting.build_target(preset, model=chosen)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -60,7 +65,7 @@ def fit(
     paths = figures.write(result, output)
     paths.append(report.write(result, summary, output))
     console = stdout_console()
-    console.print(_table(summary))
+    console.print(_table(summary, {info.name: info.unit for info in chosen.table}))
     console.print(
         f"{summary['n_samples']} draws of {summary['chains']} chains, "
         f"{summary['divergences']} divergent, ln Z = {summary['log_evidence']:.2f} ± "
@@ -75,11 +80,8 @@ def fit(
         raise typer.Exit(NOT_CONVERGED)
 
 
-def _table(summary: dict[str, Any]) -> Table:
-    from lmltdm_jax.parameters import PARAMETER_TABLE
-
-    units = {info.name: info.unit for info in PARAMETER_TABLE}
-    table = Table(title=f"Posterior of {summary['likelihood']}")
+def _table(summary: dict[str, Any], units: dict[str, str]) -> Table:
+    table = Table(title=f"Posterior of {summary['likelihood']}, model {summary['model']}")
     table.add_column("parameter")
     table.add_column("unit")
     for heading in ("mean", "sd", "5 %", "median", "95 %", "ess bulk", "ess tail", "r_hat"):

@@ -1,27 +1,36 @@
-"""``lmltdm parameters``: the parameter table, as priors, fits and files read it."""
+"""``lmltdm parameters``: the parameter table of a model, as priors, fits and files read it."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
 from rich.table import Table
 
 from lmltdm_jax.cli._console import stdout_console
 
 
-def parameters() -> None:
+def parameters(
+    model: Annotated[
+        str, typer.Option(help="Model: dark-higgs, zp-scalar or zp-fermion.")
+    ] = "dark-higgs",
+) -> None:
     """List the parameters: unit, physical domain, default prior and its scale."""
-    from lmltdm_jax.parameters import PARAMETER_TABLE, Parameters, _allowed
+    from lmltdm_jax.models import find_model
 
-    benchmark = Parameters.benchmark().to_dict()
-    table = Table(title="Parameters (columns of a points file; names of --point)")
+    chosen = find_model(model)
+    benchmark = chosen.benchmark().to_dict()
+    title = f"Parameters of {model} (columns of a points file; names of --point)"
+    table = Table(title=title)
     for heading in ("name", "unit", "allowed", "prior", "scale", "benchmark", "description"):
         table.add_column(heading, overflow="fold")
-    for info in PARAMETER_TABLE:
+    for info in chosen.table:
         low, high = info.prior
         prior = f"fixed at {low:g}" if info.scale == "fixed" else f"{low:g} to {high:g}"
         table.add_row(
             info.name,
             info.unit or "1",
-            _allowed(info),
+            info.allowed,
             prior,
             info.scale,
             f"{benchmark[info.name]:.6g}",

@@ -44,6 +44,9 @@ def predict(
         ),
     ] = None,
     preset: Annotated[str, typer.Option(help="Analysis: talk2024 or current.")] = "talk2024",
+    model: Annotated[
+        str, typer.Option(help="Model: dark-higgs, zp-scalar or zp-fermion.")
+    ] = "dark-higgs",
     output: Annotated[
         Path | None,
         typer.Option(help="Output file, .csv or .json. Without it: CSV to stdout."),
@@ -77,7 +80,7 @@ def predict(
     from lmltdm_jax.cli.spectrum import write_spectrum
     from lmltdm_jax.cli.tables import PointTable, parse_point, read_points
     from lmltdm_jax.likelihoods.total import Likelihood
-    from lmltdm_jax.parameters import Parameters
+    from lmltdm_jax.models import find_model
 
     if (points is None) == (not point):
         raise InputError("give either a file of points or --point NAME=VALUE, and not both")
@@ -85,14 +88,15 @@ def predict(
         raise InputError("--gradient goes with --point; a file of points has no gradient columns")
     if spectrum is not None and not point:
         raise InputError("--spectrum goes with --point: it is a table of one point")
+    chosen = find_model(model)
     likelihood = Likelihood.from_preset(preset)
     if points is not None:
-        predict_table(read_points(points), likelihood, output, relic_coupling)
+        predict_table(read_points(points, chosen), likelihood, output, relic_coupling)
         return
-    values = Parameters.benchmark().to_dict() | parse_point(point or [])
-    table = PointTable(tuple(values), np.array([list(values.values())], dtype=float))
+    values = chosen.benchmark().to_dict() | parse_point(point or [], chosen)
+    table = PointTable(tuple(values), np.array([list(values.values())], dtype=float), chosen)
     if spectrum is not None:
-        write_spectrum(Parameters.from_vector(table.vectors()[0]), likelihood, spectrum)
+        write_spectrum(chosen.from_vector(table.vectors()[0]), likelihood, spectrum)
     predict_point(table, likelihood, output, gradient, relic_coupling)
 
 
@@ -111,12 +115,15 @@ def predict_table(
     )
     from lmltdm_jax.prediction import RELIC_COUPLING_COLUMNS, output_columns
 
-    names = output_columns(likelihood, relic_coupling)
+    model = table.model
+    names = output_columns(likelihood, model, relic_coupling)
     always = [name not in RELIC_COUPLING_COLUMNS for name in names]
     start = bad = 0
     with open_table(output, [*table.columns, *names], RELIC_COUPLING_COLUMNS) as write:
-        bar = progress_bar()
-        for chunk in iter_chunks(table.vectors(), likelihood, bar, relic_coupling=relic_coupling):
+        chunks = iter_chunks(
+            table.vectors(), likelihood, progress_bar(), model=model, relic_coupling=relic_coupling
+        )
+        for chunk in chunks:
             predicted = np.stack([chunk[name] for name in names], axis=1)
             given = table.values[start : start + len(predicted)]
             write(np.concatenate([given, predicted], axis=1))
@@ -136,16 +143,15 @@ def predict_point(
     """Print one point beside the measurements; write its row too where there is an ``output``."""
     from lmltdm_jax.cli.output import open_table
     from lmltdm_jax.likelihoods.total import _evaluate_jit
-    from lmltdm_jax.parameters import Parameters
     from lmltdm_jax.prediction import (
-        OBSERVABLE_COLUMNS,
         RELIC_COUPLING_COLUMNS,
+        observable_columns,
         output_columns,
         relic_couplings,
     )
 
-    params = Parameters.from_vector(table.vectors()[0])
-    names = output_columns(likelihood, relic_coupling)
+    params = table.model.from_vector(table.vectors()[0])
+    names = output_columns(likelihood, table.model, relic_coupling)
     with contextlib.ExitStack() as stack:
         write = None
         if output is not None:
@@ -153,7 +159,8 @@ def predict_point(
                 open_table(output, [*table.columns, *names], RELIC_COUPLING_COLUMNS)
             )
         evaluation = _evaluate_jit(likelihood, params, None)
-        columns = {name: getattr(evaluation.observables, name) for name in OBSERVABLE_COLUMNS}
+        observables = evaluation.observables
+        columns = {name: getattr(observables, name) for name in observable_columns(table.model)}
         columns["loglike"] = evaluation.loglike
         columns |= {f"loglike_{name}": value for name, value in evaluation.terms.items()}
         if relic_coupling:
@@ -171,7 +178,7 @@ def predict_point(
 
 
 def _point_table(table: PointTable, numbers: dict[str, float]) -> Table:
-    from lmltdm_jax.parameters import parameter_info
+    from lmltdm_jax.parameters import find_parameter
     from lmltdm_jax.prediction import RELIC_COUPLING_COLUMNS
 
     shown = Table(title="Point and observables")
@@ -179,7 +186,7 @@ def _point_table(table: PointTable, numbers: dict[str, float]) -> Table:
     shown.add_column("value", justify="right")
     shown.add_column("unit")
     for name, value in zip(table.columns, table.values[0], strict=True):
-        shown.add_row(name, f"{value:.6g}", parameter_info(name).unit)
+        shown.add_row(name, f"{value:.6g}", find_parameter(table.model.table, name).unit)
     shown.add_section()
     for name, value in numbers.items():
         if not name.startswith("loglike"):

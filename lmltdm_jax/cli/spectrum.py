@@ -9,14 +9,14 @@ import numpy as np
 
 if TYPE_CHECKING:
     from lmltdm_jax.likelihoods.total import Likelihood
-    from lmltdm_jax.parameters import Parameters
+    from lmltdm_jax.parameters import ParameterSet
 
 COLUMNS = ("q2", "dbr_dq2_sm", "dbr_dq2_np", "br_np_below")
 """GeV^2; GeV^-2; GeV^-2; branching fraction of new physics with a smaller q2."""
 _POINTS = 1001
 
 
-def write_spectrum(params: Parameters, likelihood: Likelihood, output: Path) -> None:
+def write_spectrum(params: ParameterSet, likelihood: Likelihood, output: Path) -> None:
     """Uniform grid over phase space, 0 < q2 < (m_B - m_K)^2.
 
     A line narrower than the grid falls between two rows of ``dbr_dq2_np``; ``br_np_below`` has it
@@ -31,7 +31,7 @@ def write_spectrum(params: Parameters, likelihood: Likelihood, output: Path) -> 
         write(spectrum_rows(params, likelihood))
 
 
-def spectrum_rows(params: Parameters, likelihood: Likelihood) -> np.ndarray:
+def spectrum_rows(params: ParameterSet, likelihood: Likelihood) -> np.ndarray:
     """(points, columns) of :data:`COLUMNS`."""
     from lmltdm_jax.constants import HBAR_GEV_S
     from lmltdm_jax.model import build_point

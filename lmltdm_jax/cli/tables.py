@@ -16,14 +16,7 @@ from typing import Any
 import numpy as np
 
 from lmltdm_jax.errors import InputError
-from lmltdm_jax.parameters import (
-    PARAMETER_NAMES,
-    PARAMETER_TABLE,
-    ParameterInfo,
-    _allowed,
-    _in_domain,
-    parameter_info,
-)
+from lmltdm_jax.parameters import ParameterInfo, Parameters, ParameterSet, find_parameter
 
 FORMATS = (".csv", ".json")
 _SHOWN = 40
@@ -35,18 +28,19 @@ class PointTable:
 
     columns: tuple[str, ...]
     values: np.ndarray
+    model: type[ParameterSet] = Parameters
 
     def vectors(self) -> np.ndarray:
-        """(n, 8) in table order; a parameter without a column has its default."""
-        out = np.empty((len(self.values), len(PARAMETER_TABLE)))
-        for i, info in enumerate(PARAMETER_TABLE):
+        """(n, parameters) in table order; a parameter without a column has its default."""
+        out = np.empty((len(self.values), len(self.model.table)))
+        for i, info in enumerate(self.model.table):
             given = info.name in self.columns
             out[:, i] = self.values[:, self.columns.index(info.name)] if given else info.default
         return out
 
 
-def read_points(path: Path) -> PointTable:
-    """Points of a ``.csv`` or ``.json`` file.
+def read_points(path: Path, model: type[ParameterSet] = Parameters) -> PointTable:
+    """Points of a ``.csv`` or ``.json`` file, in the parameters of ``model``.
 
     Raises:
         InputError: file missing, unreadable, empty or malformed; a column unknown, missing or
@@ -56,7 +50,8 @@ def read_points(path: Path) -> PointTable:
     text = _read_text(path)
     if not text.strip():
         raise InputError(f"{path}: the file is empty")
-    return _read_csv(path, text) if table_format == ".csv" else _read_json(path, text)
+    read = _read_csv if table_format == ".csv" else _read_json
+    return read(path, text, model)
 
 
 def format_of(path: Path) -> str:
@@ -67,7 +62,7 @@ def format_of(path: Path) -> str:
     return ending
 
 
-def parse_point(arguments: list[str]) -> dict[str, float]:
+def parse_point(arguments: list[str], model: type[ParameterSet] = Parameters) -> dict[str, float]:
     """``["m_x=0.04", ...]`` as checked ``{name: value}``; raises InputError."""
     values: dict[str, float] = {}
     for argument in arguments:
@@ -75,7 +70,7 @@ def parse_point(arguments: list[str]) -> dict[str, float]:
         name = name.strip()
         if not equals:
             raise InputError(f"--point {argument}: expected name=value, for example m_x=0.04")
-        info = parameter_info(name)
+        info = find_parameter(model.table, name)
         if name in values:
             raise InputError(f"--point {argument}: {name} is given twice")
         values[name] = _checked(f"--point {argument}", info, _number(text))
@@ -99,7 +94,7 @@ def _read_text(path: Path) -> str:
         raise InputError(f"{path}: is not UTF-8 text (byte {error.start + 1})") from None
 
 
-def _read_csv(path: Path, text: str) -> PointTable:
+def _read_csv(path: Path, text: str, model: type[ParameterSet]) -> PointTable:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     # (line number, cells); the blank lines before the header and after the last row are dropped.
     lines: list[tuple[int, list[str]]] = []
@@ -113,7 +108,7 @@ def _read_csv(path: Path, text: str) -> PointTable:
     while lines and _is_blank(lines[0][1]):
         lines.pop(0)
     header = [cell.strip() for cell in lines[0][1]]
-    _check_columns(path, header)
+    _check_columns(path, header, model)
     if len(lines) == 1:
         raise InputError(f"{path}: has a header but no points")
     values = np.empty((len(lines) - 1, len(header)))
@@ -127,12 +122,12 @@ def _read_csv(path: Path, text: str) -> PointTable:
                 f"({_shorten(','.join(cells))})"
             )
         for column, cell in enumerate(cells):
-            info = parameter_info(header[column])
+            info = find_parameter(model.table, header[column])
             values[row, column] = _checked(where, info, _number(cell))
-    return PointTable(tuple(header), values)
+    return PointTable(tuple(header), values, model)
 
 
-def _read_json(path: Path, text: str) -> PointTable:
+def _read_json(path: Path, text: str, model: type[ParameterSet]) -> PointTable:
     try:
         # Pairs instead of dicts: a name that comes twice must not vanish.
         points = json.loads(text, object_pairs_hook=_Pairs)
@@ -154,13 +149,14 @@ def _read_json(path: Path, text: str) -> PointTable:
         if row == 0:
             header = names
             values = np.empty((len(points), len(header)))
-        _check_columns(where, names)
+        _check_columns(where, names, model)
         if set(names) != set(header):
             odd = sorted(set(names) ^ set(header))[0]
             raise InputError(f"{where}: column '{odd}' must be in all points or in none")
         for name, value in zip(names, (value for _, value in point), strict=True):
-            values[row, header.index(name)] = _checked(where, parameter_info(name), value)
-    return PointTable(tuple(header), values)
+            info = find_parameter(model.table, name)
+            values[row, header.index(name)] = _checked(where, info, value)
+    return PointTable(tuple(header), values, model)
 
 
 class _Pairs(list):
@@ -171,17 +167,17 @@ def _is_blank(cells: list[str]) -> bool:
     return len(cells) <= 1 and not "".join(cells).strip()
 
 
-def _check_columns(where: Path | str, header: list[str]) -> None:
+def _check_columns(where: Path | str, header: list[str], model: type[ParameterSet]) -> None:
     for column, name in enumerate(header):
-        if name not in PARAMETER_NAMES:
+        if name not in model.names():
             hint = "; separate the columns by commas" if ";" in name or "\t" in name else ""
             raise InputError(
                 f"{where}: unknown column '{_shorten(name)}' (column {column + 1}); "
-                f"known: {', '.join(PARAMETER_NAMES)}{hint}"
+                f"known: {', '.join(model.names())}{hint}"
             )
         if name in header[:column]:
             raise InputError(f"{where}: column '{name}' is there twice")
-    for info in PARAMETER_TABLE:
+    for info in model.table:
         if info.name not in header and info.default is None:
             raise InputError(f"{where}: column '{info.name}' is missing (allowed: {info.allowed})")
 
@@ -201,18 +197,18 @@ def _number(cell: str) -> float | str:
 def _checked(where: str, info: ParameterInfo, value: Any) -> float:
     here = f"{where}: {info.name}"
     if value == "":
-        raise InputError(f"{here}: the cell is empty (allowed: {_allowed(info)})")
+        raise InputError(f"{here}: the cell is empty (allowed: {info.allowed})")
     if isinstance(value, bool) or not isinstance(value, int | float):
         shown = _shorten(json.dumps(value, ensure_ascii=False))
-        raise InputError(f"{here} = {shown} is not a number (allowed: {_allowed(info)})")
+        raise InputError(f"{here} = {shown} is not a number (allowed: {info.allowed})")
     try:
         number = float(value)
     except OverflowError:
         number = float("inf")
     if not np.isfinite(number):
-        raise InputError(f"{here} = {number} is not finite (allowed: {_allowed(info)})")
-    if not _in_domain(info, number):
-        raise InputError(f"{here} = {number!r} is outside its range (allowed: {_allowed(info)})")
+        raise InputError(f"{here} = {number} is not finite (allowed: {info.allowed})")
+    if not info.contains(number):
+        raise InputError(f"{here} = {number!r} is outside its range (allowed: {info.allowed})")
     return number
 
 

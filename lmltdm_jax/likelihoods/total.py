@@ -19,7 +19,7 @@ from lmltdm_jax.likelihoods.presets import load_preset
 from lmltdm_jax.model import build_point
 from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.observables.compute import Observables, ObservableSettings, compute_observables
-from lmltdm_jax.parameters import PARAMETER_TABLE, Parameters, in_domain
+from lmltdm_jax.parameters import ParameterSet, in_domain
 from lmltdm_jax.widths import build_widths
 
 Nuisances = Mapping[str, jax.Array]
@@ -37,6 +37,10 @@ class Evaluation(eqx.Module):
 
 class Likelihood(eqx.Module):
     """Sum of likelihood terms over observables that are computed once per point.
+
+    One likelihood serves all models: the class of the parameters says which one, and every term
+    applies to it. Where a model has no signal (a decay to H1 without an H1) a term gives what it
+    gives for the Standard Model, so that likelihoods of different models compare.
 
     Calling it is pure: ``jax.jit``, ``jax.vmap`` and ``jax.grad`` all work. A point outside the
     physical domain gives -inf, with zero gradient, not NaN.
@@ -100,15 +104,17 @@ class Likelihood(eqx.Module):
         """
         return dataclasses.replace(self, nuisance_names=names)
 
-    def __call__(self, params: Parameters, nuisances: Nuisances | None = None) -> jax.Array:
+    def __call__(self, params: ParameterSet, nuisances: Nuisances | None = None) -> jax.Array:
         """ln L of one point, unit-normal priors of the given nuisances included."""
         return self.evaluate(params, nuisances).loglike
 
-    def terms(self, params: Parameters, nuisances: Nuisances | None = None) -> dict[str, jax.Array]:
+    def terms(
+        self, params: ParameterSet, nuisances: Nuisances | None = None
+    ) -> dict[str, jax.Array]:
         """ln L of each term by name."""
         return self.evaluate(params, nuisances).terms
 
-    def evaluate(self, params: Parameters, nuisances: Nuisances | None = None) -> Evaluation:
+    def evaluate(self, params: ParameterSet, nuisances: Nuisances | None = None) -> Evaluation:
         """Everything about one point (scalars). ``nuisances`` maps names to unit normals (0)."""
         physical = in_domain(params)
         # Outside the domain the formulas divide by zero: evaluate a safe point there instead, so
@@ -116,7 +122,7 @@ class Likelihood(eqx.Module):
         safe = jax.tree.map(
             lambda value, fallback: jnp.where(physical, value, fallback),
             params,
-            Parameters.benchmark(),
+            params.benchmark(),
         )
         nuisances = dict(nuisances or {})
         point = build_point(safe, self._standard_model(nuisances))
@@ -136,7 +142,7 @@ class Likelihood(eqx.Module):
             observables=observables,
         )
 
-    def report(self, params: Parameters, nuisances: Nuisances | None = None) -> Report:
+    def report(self, params: ParameterSet, nuisances: Nuisances | None = None) -> Report:
         """Table of term, prediction, data, pull and gradient norm of one validated point."""
         params.validate()
         evaluation = _evaluate_jit(self, params, nuisances)
@@ -182,8 +188,8 @@ def _evaluate_jit(likelihood, params, nuisances):
 def _gradient_norms(likelihood, params, nuisances):
     """Norm of d(ln L_term)/d(ln parameter) (d/d parameter where the scale is linear)."""
     vector = params.to_vector()
-    rows = jax.jacrev(lambda v: likelihood.terms(Parameters.from_vector(v), nuisances))(vector)
-    scale = jnp.where(np.array([i.scale == "log" for i in PARAMETER_TABLE]), vector, 1.0)
+    rows = jax.jacrev(lambda v: likelihood.terms(params.from_vector(v), nuisances))(vector)
+    scale = jnp.where(np.array([i.scale == "log" for i in params.table]), vector, 1.0)
     return {name: jnp.linalg.norm(row * scale) for name, row in rows.items()}
 
 

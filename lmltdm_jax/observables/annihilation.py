@@ -1,11 +1,8 @@
 """Tree-level cross sections of X X* annihilation, in forms without numerical cancellation.
 
-Every formula is derived here from the Lagrangian in :mod:`lmltdm_jax.model` (D = d + i g Q Z').
-A channel is an affine form in its s-channel exchange A = sum_p alpha_p/(s - m_p^2 + i m_p Gamma_p)
-(fixed width): the squared amplitude, averaged over the scattering angle and summed over final
-spins, is ``constant + linear Re A + quadratic |A|^2`` with coefficients that are smooth above
-threshold; the thermal average uses that to integrate over narrow poles.
+X is a complex scalar here; :mod:`.annihilation_zp_only` has the dark matter that only the Z' sees.
 
+Every formula is derived here from the Lagrangian in :mod:`lmltdm_jax.model` (D = d + i g Q Z').
 Channels are rows of an array, in families that share formulas:
 
 * ``vector``: nu nubar (mu and tau flavours together), e, mu, tau pairs through the Z';
@@ -20,8 +17,7 @@ Left out: quark pairs and W, Z, gamma through kinetic mixing (a fraction of orde
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -30,48 +26,22 @@ import jax.numpy as jnp
 from lmltdm_jax.hadronic_widths import M_PION, hadronic_width_per_mixing
 from lmltdm_jax.model import Point
 from lmltdm_jax.numerics.safe import safe_sqrt
+from lmltdm_jax.observables.annihilation_base import (
+    HIGGS,
+    ZP,
+    Angular,
+    Channel,
+    Energy,
+    Family,
+    Terms,
+    exchange_channel,
+    s_channel,
+    sigma_by_family,
+)
 from lmltdm_jax.widths import Widths
 
 Hadrons = Literal["dispersive", "free_quarks"]
 """H* -> hadrons: the width of :mod:`lmltdm_jax.hadronic_widths`, or tree-level s, c, b pairs."""
-
-_SERIES_RADIUS = 0.2
-_SERIES_TERMS = 18
-
-
-class Energy(NamedTuple):
-    """Squared energy and its distances from the two thresholds [GeV^2], each without subtraction.
-
-    Shapes broadcast as (rows, n).
-    """
-
-    s: jax.Array
-    above_xx: jax.Array
-    """s - 4 m_x^2 = 4 P^2"""
-    above_final: jax.Array
-    """s - (m_a + m_b)^2"""
-
-
-class Terms(NamedTuple):
-    """Rate R = constant + linear Re A + quadratic |A|^2; sigma = R / (4 P^2 sqrt(s)).
-
-    In terms of the squared amplitude, R = k P <sum |M|^2> / (4 pi sqrt(s)), times 1/2 for
-    identical particles; no 1/P appears.
-    """
-
-    constant: jax.Array
-    linear: jax.Array
-    quadratic: jax.Array
-
-
-class Family(NamedTuple):
-    """Channels that share formulas: final masses (rows,), couplings alpha (rows, poles)."""
-
-    mass_a: jax.Array
-    mass_b: jax.Array
-    alpha: jax.Array
-    pole_mass: jax.Array
-    pole_width: jax.Array
 
 
 class CrossSections(eqx.Module):
@@ -95,49 +65,6 @@ class CrossSections(eqx.Module):
         return self.nunu + self.zpzp + sum(jnp.sum(r, axis=0) for r in rows)
 
 
-class Angular(NamedTuple):
-    """Averages over x = cos(theta) with A_t A_u = A0^2 (1 - rho^2 x^2), A_{t,u} = m_x^2 - {t, u}.
-
-    j1 = <1/(1 - rho^2 x^2)>, f1 = <x^2/(1 - rho^2 x^2)>, f2 = <x^4/(1 - rho^2 x^2)>,
-    inverse_w = 1/(1 - rho^2). Averages of the squared denominator follow without cancellation:
-    <1/()^2> = (1/w + j1)/2, <x^2/()^2> = (1/w - f1)/2, <x^4/()^2> = (1/w - 3 f2)/2.
-    """
-
-    a0: jax.Array
-    p2: jax.Array
-    k2: jax.Array
-    pk: jax.Array
-    w: jax.Array
-    inverse_w: jax.Array
-    j1: jax.Array
-    f1: jax.Array
-    f2: jax.Array
-
-
-def angular_averages(energy: Energy, m_a: jax.Array, m_b: jax.Array, m_x: jax.Array) -> Angular:
-    """A0 = (s - m_a^2 - m_b^2)/2 and 1 - rho^2 = (m_a^2 m_b^2 + 4 m_x^2 k^2)/A0^2, exactly."""
-    s, above_xx, above = energy
-    above_xx, above = jnp.maximum(above_xx, 0.0), jnp.maximum(above, 0.0)
-    p2 = 0.25 * above_xx
-    k2 = above * (above + 4.0 * m_a * m_b) / (4.0 * s)
-    a0 = 0.5 * above + m_a * m_b
-    w = ((m_a * m_b) ** 2 + 4.0 * m_x**2 * k2) / a0**2
-    rho2 = 4.0 * p2 * k2 / a0**2
-    small = jnp.abs(rho2) < _SERIES_RADIUS
-    r = jnp.where(small, rho2, 0.0)
-    series = jnp.zeros_like(r)
-    for n in reversed(range(_SERIES_TERMS)):
-        series = series * r + 1.0 / (2 * n + 5)
-    r = jnp.where(small, 0.5, rho2)
-    rho = jnp.sqrt(r)
-    # (1 + rho)/sqrt(w) with the exact w keeps the logarithm accurate for rho -> 1.
-    j1 = jnp.log((1.0 + rho) / jnp.sqrt(jnp.where(small, 0.5, w))) / rho
-    f2 = jnp.where(small, series, (j1 - 1.0 - r / 3.0) / r**2)
-    f1 = 1.0 / 3.0 + rho2 * f2
-    pk = safe_sqrt(p2 * k2)
-    return Angular(a0, p2, k2, pk, w, 1.0 / w, 1.0 + rho2 * f1, f1, f2)
-
-
 def vector_family(point: Point, widths: Widths) -> Family:
     """nu nubar, e e, mu mu, tau tau through the Z' (p-wave)."""
     sm, p = point.sm, point.params
@@ -146,18 +73,24 @@ def vector_family(point: Point, widths: Widths) -> Family:
     return Family(masses, masses, jnp.ones((4, 1)), pole, widths.zp.total[None])
 
 
-def vector_terms(point: Point, energy: Energy, masses: jax.Array) -> Terms:
-    """sigma(f f) = g^4 q_x^2 q_f^2 s beta_x beta_f (1 + 2 m_f^2/s) |D_Z'|^2/(12 pi).
+def final_charges_squared(point: Point) -> jax.Array:
+    """q_f^2 of :func:`vector_family`, (rows, 1): effective charges in units of g_x.
 
-    Two left-handed neutrinos count q_f^2 = 1 together; electrons have q_f = e eps(m_zp^2)/g_x,
-    taken on shell at all s (an error below 2e-5 of the neutrino channel).
+    Two left-handed neutrinos count 1 together; electrons have q_f = e eps(m_zp^2)/g_x, taken on
+    shell at all s (an error below 2e-5 of the neutrino channel).
     """
-    p, sm = point.params, point.sm
-    s, above_xx, above = energy
     eps = point.kinetic_mixing
-    q_e2 = 4.0 * math.pi * sm.alpha * (jnp.real(eps) ** 2 + jnp.imag(eps) ** 2) / p.g_x**2
+    e2 = 4.0 * math.pi * point.sm.alpha
+    q_e2 = e2 * (jnp.real(eps) ** 2 + jnp.imag(eps) ** 2) / point.params.g_x**2
     one = jnp.ones(())
-    charge2 = jnp.stack([one, q_e2, one, one])[:, None]
+    return jnp.stack([one, q_e2, one, one])[:, None]
+
+
+def vector_terms(point: Point, energy: Energy, masses: jax.Array) -> Terms:
+    """sigma(f f) = g^4 q_x^2 q_f^2 s beta_x beta_f (1 + 2 m_f^2/s) |D_Z'|^2/(12 pi)."""
+    p = point.params
+    s, above_xx, above = energy
+    charge2 = final_charges_squared(point)
     m = masses[:, None]
     momentum = 0.5 * safe_sqrt(above_xx)
     phase = safe_sqrt(above / s) * (1.0 + 2.0 * m**2 / s)
@@ -294,52 +227,21 @@ def zph_terms(point: Point, energy: Energy, q: Angular) -> Terms:
     return Terms(common * constant, common * linear, common * quadratic)
 
 
-class Channel(NamedTuple):
-    """A family with its coefficient function ``terms(energy, angular)``.
+def portal_channels(
+    point: Point, widths: Widths, hadrons: Hadrons = "dispersive"
+) -> dict[str, Channel]:
+    """All families of X with a Higgs portal, keyed by name."""
 
-    ``angular``: :func:`angular_averages` at these energies, where a caller has them already.
-    """
-
-    family: Family
-    terms: Callable[..., Terms]
-
-
-def channels(point: Point, widths: Widths, hadrons: Hadrons = "dispersive") -> dict[str, Channel]:
-    """All families of one point, keyed by name."""
-    vector, scalar = vector_family(point, widths), scalar_family(point, widths, hadrons)
-    zpzp, hh, zph = (f(point, widths) for f in (zpzp_family, hh_family, zph_family))
-
-    def with_averages(family: Family, terms: Callable[[Point, Energy, Angular], Terms]) -> Channel:
-        masses = family.mass_a[:, None], family.mass_b[:, None]
-
-        def of(energy: Energy, angular: Angular | None = None) -> Terms:
-            if angular is None:
-                angular = angular_averages(energy, *masses, point.params.m_x)
-            return terms(point, energy, angular)
-
-        return Channel(family, of)
+    def to_fermions(point: Point, energy: Energy, masses: jax.Array) -> Terms:
+        return scalar_terms(point, energy, masses, hadrons)
 
     return {
-        "vector": Channel(vector, lambda e, _=None: vector_terms(point, e, vector.mass_a)),
-        "scalar": Channel(scalar, lambda e, _=None: scalar_terms(point, e, scalar.mass_a, hadrons)),
-        "zpzp": with_averages(zpzp, zpzp_terms),
-        "hh": with_averages(hh, hh_terms),
-        "zph": with_averages(zph, zph_terms),
+        "vector": s_channel(point, vector_family(point, widths), ZP, vector_terms),
+        "scalar": s_channel(point, scalar_family(point, widths, hadrons), HIGGS, to_fermions),
+        "zpzp": exchange_channel(point, zpzp_family(point, widths), HIGGS, zpzp_terms),
+        "hh": exchange_channel(point, hh_family(point, widths), HIGGS, hh_terms),
+        "zph": exchange_channel(point, zph_family(point, widths), ZP, zph_terms),
     }
-
-
-def rates(terms: Terms, alpha: jax.Array, offset: jax.Array, width: jax.Array) -> jax.Array:
-    """R (rows, n) of a family with couplings ``alpha`` (rows, poles).
-
-    ``offset`` = s - m_p^2 and ``width`` = m_p Gamma_p, broadcast to (rows, poles, n) [GeV^2]; the
-    caller supplies them without cancellation.
-    """
-    norm = offset**2 + width**2
-    norm = jnp.where(norm > 0.0, norm, 1.0)
-    real = jnp.sum(alpha[:, :, None] * offset / norm, axis=1)
-    imaginary = jnp.sum(alpha[:, :, None] * width / norm, axis=1)
-    squared = real**2 + imaginary**2
-    return terms.constant + terms.linear * real + terms.quadratic * squared
 
 
 def cross_sections(
@@ -349,18 +251,7 @@ def cross_sections(
 
     ``s`` (n,) in GeV^2, above 4 m_x^2. Identical-particle factors 1/2 are included.
     """
-    s = jnp.asarray(s, float)[None]
-    above_xx = s - 4.0 * point.params.m_x**2
-    flux = jnp.sqrt(s) * above_xx
-    out = {}
-    for name, channel in channels(point, widths, hadrons).items():
-        f = channel.family
-        threshold = (f.mass_a + f.mass_b)[:, None] ** 2
-        energy = Energy(s, above_xx, jnp.maximum(s - threshold, 0.0))
-        offset = (s - f.pole_mass[:, None] ** 2)[None]
-        width = (f.pole_mass * f.pole_width)[None, :, None]
-        sigma = rates(channel.terms(energy), f.alpha, offset, width) / flux
-        out[name] = jnp.where(s > threshold, sigma, 0.0)
+    out = sigma_by_family(portal_channels(point, widths, hadrons), point.params.m_x, s)
     return CrossSections(
         nunu=out["vector"][0],
         vector_leptons=out["vector"][1:],

@@ -1,6 +1,6 @@
 """All annihilation channels of a point as rows of one array: each formula is evaluated once.
 
-The numbers are those of :func:`annihilation.channels`, whose families have different poles and
+The numbers are those of :data:`CHANNELS`, whose families have different poles and
 masses; one array for all rows needs a fifth of the operations, which is what compile time goes by.
 """
 
@@ -13,22 +13,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmltdm_jax.dark_matter import ComplexScalar, DarkMatter, DiracFermion, PortalScalar
 from lmltdm_jax.model import Point
-from lmltdm_jax.observables.annihilation import (
+from lmltdm_jax.observables.annihilation import Hadrons, portal_channels
+from lmltdm_jax.observables.annihilation_base import (
     Angular,
+    Channel,
     Energy,
-    Hadrons,
     Terms,
     angular_averages,
-    channels,
 )
+from lmltdm_jax.observables.annihilation_zp_only import fermion_channels, scalar_channels
 from lmltdm_jax.widths import Widths
 
-_POLES = {"vector": (0, 0), "scalar": (1, 2), "zpzp": (1, 2), "hh": (1, 2), "zph": (0, 0)}
-"""Poles (Z', H1, H2) in the two slots of a row; a Z' alone leaves its second slot unused."""
+CHANNELS: dict[type[DarkMatter], Callable[[Point, Widths, Hadrons], dict[str, Channel]]] = {
+    PortalScalar: portal_channels,
+    ComplexScalar: scalar_channels,
+    DiracFermion: fermion_channels,
+}
+"""What each dark matter annihilates to. Families with t- and u-channel exchange come last."""
 
-_EXCHANGE = ("zpzp", "hh", "zph")
-"""Families with t- and u-channel exchange: the last ones."""
+_SLOTS = 2
+"""Poles of a row at most; one with a single pole leaves its second slot unused."""
 
 
 class Rows(NamedTuple):
@@ -38,10 +44,10 @@ class Rows(NamedTuple):
     mass_b: jax.Array
     alpha: jax.Array
     pole_mass: jax.Array
-    """(3,): Z', H1, H2"""
+    """(poles,)"""
     pole_width: jax.Array
     slots: np.ndarray
-    """(rows, 2, 3): 1 where a slot holds a pole"""
+    """(rows, 2, poles): 1 where a slot holds a pole"""
     terms: Callable[[Energy], Terms]
     """Energies (rows, n) to coefficients (rows, n)"""
     names: tuple[str, ...]
@@ -55,25 +61,33 @@ class Rows(NamedTuple):
         return dict(zip(self.names, jnp.split(values, self.edges), strict=True))
 
     def in_slots(self, of_poles: tuple[jax.Array, ...]) -> list[jax.Array]:
-        """Arrays (3,) over poles to arrays (rows, 2) over slots."""
-        selected = self.slots.reshape(-1, 3) @ jnp.stack(of_poles, axis=1)
-        return list(selected.T.reshape(len(of_poles), *self.slots.shape[:2]))
+        """Arrays (poles,) to arrays (rows, 2) over slots."""
+        rows, slots, poles = self.slots.shape
+        selected = self.slots.reshape(-1, poles) @ jnp.stack(of_poles, axis=1)
+        return list(selected.T.reshape(len(of_poles), rows, slots))
 
     def of_poles(self, in_slots: jax.Array) -> jax.Array:
-        """(n, rows, 2) over slots to (n, 3): the sum over all slots that hold a pole."""
-        return in_slots.reshape(in_slots.shape[0], -1) @ self.slots.reshape(-1, 3)
+        """(n, rows, 2) over slots to (n, poles): the sum over all slots that hold a pole."""
+        poles = self.slots.shape[2]
+        return in_slots.reshape(in_slots.shape[0], -1) @ self.slots.reshape(-1, poles)
 
 
 def annihilation_rows(point: Point, widths: Widths, hadrons: Hadrons = "dispersive") -> Rows:
-    """Every channel of :func:`annihilation.channels`, in its order."""
-    found = channels(point, widths, hadrons)
+    """Every channel of the point's dark matter, in the order of :data:`CHANNELS`."""
+    found = CHANNELS[point.dark_matter](point, widths, hadrons)
     names, families = tuple(found), [c.family for c in found.values()]
     counts = [f.mass_a.shape[0] for f in families]
     edges = tuple(int(e) for e in np.cumsum(counts)[:-1])
     mass_a, mass_b = (jnp.concatenate(m) for m in zip(*(f[:2] for f in families), strict=True))
-    alpha = [jnp.pad(f.alpha, ((0, 0), (0, 2 - f.alpha.shape[1]))) for f in families]
-    zp, higgs = found["vector"].family, found["zpzp"].family
-    first = edges[names.index(_EXCHANGE[0]) - 1]
+    alpha = [jnp.pad(f.alpha, ((0, 0), (0, _SLOTS - f.alpha.shape[1]))) for f in families]
+    # A set of poles belongs to the first family that has it.
+    sets = {c.poles: c.family for c in reversed(found.values())}
+    sets = {poles: sets[poles] for poles in dict.fromkeys(c.poles for c in found.values())}
+    order = [name for poles in sets for name in poles]
+    in_slot = [[order.index(n) for n in (c.poles * _SLOTS)[:_SLOTS]] for c in found.values()]
+    exchange = [name for name, c in found.items() if c.exchange]
+    first = sum(counts[: len(names) - len(exchange)])
+    tabulated = hadrons == "dispersive" and "scalar" in names
 
     def terms(energy: Energy) -> Terms:
         tail = Energy(*(v[first:] for v in energy))
@@ -81,7 +95,7 @@ def annihilation_rows(point: Point, widths: Widths, hadrons: Hadrons = "dispersi
         averages = angular_averages(tail, *masses, point.params.m_x)
         inner = [e - first for e in edges if e > first]
         angular = [Angular(*q) for q in zip(*(jnp.split(q, inner) for q in averages), strict=True)]
-        averages_of = dict(zip(_EXCHANGE, angular, strict=True))
+        averages_of = dict(zip(exchange, angular, strict=True))
         energies = [Energy(*e) for e in zip(*(jnp.split(v, edges) for v in energy), strict=True)]
         parts = [
             channel.terms(e, averages_of.get(name))
@@ -94,11 +108,11 @@ def annihilation_rows(point: Point, widths: Widths, hadrons: Hadrons = "dispersi
         mass_a,
         mass_b,
         jnp.concatenate(alpha),
-        jnp.concatenate([zp.pole_mass, higgs.pole_mass]),
-        jnp.concatenate([zp.pole_width, higgs.pole_width]),
-        np.eye(3)[np.repeat([_POLES[name] for name in names], counts, axis=0)],
+        jnp.concatenate([f.pole_mass for f in sets.values()]),
+        jnp.concatenate([f.pole_width for f in sets.values()]),
+        np.eye(len(order))[np.repeat(in_slot, counts, axis=0)],
         terms,
         names,
         edges,
-        edges[names.index("scalar") - 1] + 3 if hadrons == "dispersive" else None,
+        edges[names.index("scalar") - 1] + 3 if tabulated else None,
     )

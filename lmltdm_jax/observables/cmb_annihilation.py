@@ -191,7 +191,7 @@ def cmb_annihilation(
         sigma = sigma_v_at_rest(point, widths, hadrons)
     m_x = jnp.asarray(point.params.m_x, float)
     e = efficiencies(point, widths)
-    quarks = sigma["scalar"].shape[0] - 3
+    quarks = 1 if hadrons == "dispersive" else 3
     # E_Z' = m_x + (m_zp^2 - m_h^2)/(4 m_x) in Z' H; p-wave, so its weight is v^2.
     scalars = jnp.stack([jnp.asarray(v, float) for v in (point.params.m_h1, point.sm.m_h2)])
     share = 0.5 + (jnp.asarray(point.params.m_zp) ** 2 - scalars**2) / (8.0 * m_x**2)

@@ -53,7 +53,8 @@ class FreezeOut(eqx.Module):
 
 def freeze_out(point: Point, pair: Annihilation) -> FreezeOut:
     """Freeze-out of one point from its ``annihilation`` (table of ``N_X`` nodes)."""
-    history = freeze_out_history(jnp.asarray(point.params.m_x, float), pair.sigma_v)
+    m_x = jnp.asarray(point.params.m_x, float)
+    history = freeze_out_history(m_x, pair.sigma_v, point.dark_matter.spin_states)
     xi = _departure(history)
     interpolate = _spline(len(history.x), 0)
     integral = _spline(len(history.x), -1)

@@ -1,4 +1,7 @@
-"""Relic abundance of X and X* by thermal freeze-out."""
+"""Relic abundance of dark matter and its antiparticle by thermal freeze-out.
+
+X and X* stand for them; a Dirac fermion has two spin states each.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,7 @@ class _Grid(NamedTuple):
     dlnx: np.ndarray
     """(n + 1,): d ln x/d xi"""
     yeq: np.ndarray
-    """(n + 1,): Y_eq h_eff"""
+    """(n + 1,): Y_eq h_eff with one spin state"""
     ln_yeq: np.ndarray
     """(n + 1,): its logarithm, finite where ``yeq`` underflows"""
     upsample: np.ndarray
@@ -160,7 +163,7 @@ class FreezeOutHistory(NamedTuple):
     """d(1/Y)/d xi per <sigma v> [GeV^2], Y_eq neglected"""
 
 
-def freeze_out_history(m_x: jax.Array, table: jax.Array) -> FreezeOutHistory:
+def freeze_out_history(m_x: jax.Array, table: jax.Array, spin_states: int = 1) -> FreezeOutHistory:
     """Y(x) of the equation of :func:`relic_density` with <sigma v> ``table`` (N_X,)."""
     grid = _grid(N_X, _N_STEPS)
     rate, h = _rate_and_h(m_x, grid)
@@ -170,9 +173,9 @@ def freeze_out_history(m_x: jax.Array, table: jax.Array) -> FreezeOutHistory:
         carry, _ = _block(carry, inputs)
         return carry, _extrapolated(carry)
 
-    yeq = grid.yeq / h
+    yeq = spin_states * grid.yeq / h
     _, ln_y = jax.lax.scan(block, (yeq[0],) * 4, _blocks(rate * average / _N_STEPS, yeq))
-    ln_yeq = grid.ln_yeq[::_BLOCK] - jnp.log(h[::_BLOCK])
+    ln_yeq = grid.ln_yeq[::_BLOCK] + math.log(spin_states) - jnp.log(h[::_BLOCK])
     departure = jnp.concatenate([jnp.zeros(1), ln_y - ln_yeq[1:]])
     return FreezeOutHistory(grid.x[::_BLOCK], departure, rate[::_BLOCK])
 
@@ -214,7 +217,7 @@ def relic_density(
     average = jnp.exp(jnp.asarray(grid.upsample) @ jnp.log(table))
     per_average, h = _rate_and_h(m_x, grid)
     rate = per_average * average
-    y = _final_yield(rate / n_steps, grid.yeq / h)
+    y = _final_yield(rate / n_steps, point.dark_matter.spin_states * grid.yeq / h)
     # With <sigma v> constant the rate falls like 1/x: int rate dln x = rate.
     y_today = y / (1.0 + rate[-1] / grid.dlnx[-1] * y)
     return RelicDensity(OMEGA_H2_PREFACTOR * m_x * y_today, jnp.asarray(x_of_table(n_x)), table)

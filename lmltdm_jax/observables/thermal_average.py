@@ -36,14 +36,8 @@ import numpy as np
 
 from lmltdm_jax.model import Point
 from lmltdm_jax.numerics.fence import fence
-from lmltdm_jax.observables.annihilation import (
-    Energy,
-    Hadrons,
-    Terms,
-    hadron_strength,
-    rates,
-    scalar_quadratic,
-)
+from lmltdm_jax.observables.annihilation import Hadrons, hadron_strength, scalar_quadratic
+from lmltdm_jax.observables.annihilation_base import Energy, Terms, rates
 from lmltdm_jax.observables.annihilation_rows import Rows, annihilation_rows
 from lmltdm_jax.observables.thermal_poles import Poles, pole_correction, poles_at, product
 from lmltdm_jax.observables.thermal_tables import (
