@@ -13,7 +13,7 @@ import numpy as np
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.likelihoods.histfactory import HistFactory, Interpolation
 from lmltdm_jax.observables.b_to_k_spectrum import BinnedDensity, sm_bin_fractions
-from lmltdm_jax.observables.form_factors import hpqcd22
+from lmltdm_jax.observables.form_factors import f_plus, hpqcd22
 
 Channels = Literal["ita", "hta", "combined"]
 FORM_FACTOR_PREFIX = "corr_ff"
@@ -65,7 +65,8 @@ def null_fractions() -> np.ndarray:
     a0, a1, a2 = null["f_plus"]
     coefficients = np.array([a0, 0.0, 0.0, a1, a2, 0.0, 0.0, 0.0])
     scale = (null["chiral_log"] / hpqcd22()["chiral_log"]) ** 2
-    return scale * np.asarray(sm_bin_fractions(sm, bin_edges(), coefficients))
+    form_factor = functools.partial(f_plus, coefficients=coefficients)
+    return scale * np.asarray(sm_bin_fractions(sm, bin_edges(), form_factor))
 
 
 def events_per_bin(model: HistFactory) -> np.ndarray:

@@ -22,7 +22,7 @@ from scipy.interpolate import CubicSpline
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.numerics.quadrature import gauss_legendre
 from lmltdm_jax.observables.b_to_k import Spectrum
-from lmltdm_jax.observables.b_to_k_nunu import dbr_dq2_sm
+from lmltdm_jax.observables.b_to_k_nunu import FormFactor, dbr_dq2_sm
 
 _NODES_PER_BIN = 4
 
@@ -90,15 +90,15 @@ def np_bin_fractions(spectrum: Spectrum, edges: np.ndarray) -> jax.Array:
 
 
 def sm_bin_fractions(
-    sm: StandardModel, edges: np.ndarray, coefficients: np.ndarray | None = None
+    sm: StandardModel, edges: np.ndarray, form_factor: FormFactor | None = None
 ) -> jax.Array:
     """BR(B+ -> K+ nu nubar) in the Standard Model in each bin of q2 (edges in GeV^2), (bins,).
 
-    Bins end at the kinematic limit of ``sm``'s masses. ``coefficients``: see
+    Bins end at the kinematic limit of ``sm``'s masses. ``form_factor``: see
     :func:`lmltdm_jax.observables.b_to_k_nunu.dbr_dq2_sm`.
     """
     u, weight = gauss_legendre(_NODES_PER_BIN)
     end = (sm.m_bplus - sm.m_kplus) ** 2
     low, high = jnp.minimum(edges[:-1], end), jnp.minimum(edges[1:], end)
     q2 = low[:, None] + (high - low)[:, None] * u
-    return (high - low) * (dbr_dq2_sm(sm, q2, coefficients) @ weight)
+    return (high - low) * (dbr_dq2_sm(sm, q2, form_factor) @ weight)
