@@ -19,7 +19,8 @@ from lmltdm_jax.observables.annihilation_base import sigma_by_family
 from lmltdm_jax.observables.annihilation_zp_only import fermion_channels
 from lmltdm_jax.observables.cmb_annihilation import RELATIVE_VELOCITY, cmb_annihilation
 from lmltdm_jax.observables.relic_density import omega_h2
-from lmltdm_jax.observables.thermal_average import annihilation, sigma_v, x_of
+from lmltdm_jax.observables.thermal_average import annihilation, sigma_v
+from lmltdm_jax.observables.thermal_tables import x_of
 from lmltdm_jax.widths import build_widths
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "relic_fermion.json").read_text())
@@ -205,14 +206,14 @@ def test_fermions_annihilate_in_the_s_wave_scalars_to_leptons_in_the_p_wave():
     g, m_zp, m = 5e-4, 0.02, 0.03
     fermion = ZpFermionParameters(m_zp, g, m, 0.8)
     point, widths = setup(fermion, GOLDEN_SM)
-    rest = annihilation(point, widths, velocity=RELATIVE_VELOCITY).at_rest
+    rest = annihilation(point, widths, velocities=(RELATIVE_VELOCITY,)).at_velocity[0]
     r, d2 = (m_zp / m) ** 2, 1.0 / (4.0 * m**2 - m_zp**2) ** 2
     zpzp = (g * 0.8) ** 4 * (1.0 - r) ** 1.5 / (16.0 * math.pi * m**2 * (1.0 - 0.5 * r) ** 2)
     assert float(rest["zpzp"][0]) == pytest.approx(zpzp, rel=1e-10)
     assert float(rest["vector"][0]) == pytest.approx(g**4 * 0.8**2 * m**2 / math.pi * d2, rel=1e-10)
     scalar, widths = setup(ZpScalarParameters(m_zp, g, m, 0.8), GOLDEN_SM)
-    slow = annihilation(scalar, widths, velocity=1e-3).at_rest
-    slower = annihilation(scalar, widths, velocity=1e-4).at_rest
+    slow = annihilation(scalar, widths, velocities=(1e-3,)).at_velocity[0]
+    slower = annihilation(scalar, widths, velocities=(1e-4,)).at_velocity[0]
     assert float(slow["vector"][0] / slower["vector"][0]) == pytest.approx(100.0, rel=1e-4)
     assert float(slow["zpzp"][0] / slower["zpzp"][0]) == pytest.approx(1.0, rel=1e-4)
 
@@ -221,7 +222,7 @@ def test_cmb_sees_the_fermion_through_its_charged_final_states():
     """Below the muon: e+ e- by kinetic mixing, directly and from Z' decays, is all that shows."""
     point, widths = setup(ZpFermionParameters(0.0115, 5e-4, 0.05, 1.0))
     found = cmb_annihilation(point, widths)
-    rest = annihilation(point, widths, velocity=RELATIVE_VELOCITY).at_rest
+    rest = annihilation(point, widths, velocities=(RELATIVE_VELOCITY,)).at_velocity[0]
     total = sum(float(jnp.sum(v)) for v in rest.values())
     assert float(found.sigmav_cm3_s) == pytest.approx(0.5 * GEV_INV2_TO_CM3_S * total, rel=1e-12)
     share = float(found.p_ann_cm3_s_gev) * 0.05 / float(found.sigmav_cm3_s)

@@ -38,6 +38,8 @@ the table to the next, which no interpolation follows; they start at about 1e-18
 
 _LEAST_DEPARTURE = 1e-9
 _NEWTON_STEPS = 6
+_LATE = 200.0
+"""ln(Y/Y_eq) far beyond freeze-out"""
 
 
 class FreezeOut(eqx.Module):
@@ -86,7 +88,8 @@ def _departure(history: FreezeOutHistory) -> jax.Array:
     and after it, while ln(Y/Y_eq) bends within one step of the table at x = 60 and more.
     """
     n = len(history.x) - 1
-    departure = jnp.expm1(history.ln_departure)
+    # Long after freeze-out it overflows, which the backward pass would turn into NaN.
+    departure = jnp.expm1(jnp.minimum(history.ln_departure, _LATE))
     # In equilibrium it is rounding; the places around freeze-out have at least 1e-4.
     known = departure > _LEAST_DEPARTURE
     f = jnp.log(jnp.where(known, departure, _LEAST_DEPARTURE) / DEPARTURE)
