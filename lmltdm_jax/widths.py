@@ -22,6 +22,7 @@ class ZpWidths(eqx.Module):
     mumu: jax.Array
     tautau: jax.Array
     xx: jax.Array
+    """dark matter: X X*, or chi chibar"""
 
     @property
     def total(self) -> jax.Array:
@@ -29,7 +30,7 @@ class ZpWidths(eqx.Module):
 
     @property
     def br_invisible(self) -> jax.Array:
-        """nu nubar and X X*."""
+        """nu nubar and dark matter."""
         return (self.nunu + self.xx) / self.total
 
 
@@ -72,8 +73,8 @@ class Widths(eqx.Module):
 
 
 def zp_widths(point: Point) -> ZpWidths:
-    """Z' widths, arXiv:2401.10112: nu_mu + nu_tau g^2 m/(12 pi), charged leptons, X X*
-    g^2 q_x^2 m (1-4r)^{3/2}/(48 pi), and e+e- through the kinetic mixing e |eps(m_zp^2)|.
+    """Z' widths, arXiv:2401.10112: nu_mu + nu_tau g^2 m/(12 pi), charged leptons, dark
+    matter by its :meth:`DarkMatter.zp_width`, and e+e- through the kinetic mixing e |eps(m_zp^2)|.
 
     Not included: hadrons through the mixing (a branching fraction of order 1e-5 R, m_zp > 2 m_pi)
     and the mixing's interference in mu mu and tau tau (relative e eps/g_x = 4e-3 at most).

@@ -2,9 +2,9 @@
 
 The Z' mass is of Stueckelberg type: the limit q_phi -> 0 at fixed m_zp, in which the vev of Phi
 grows without bound and H1 decouples from everything. These models embed in the dark-Higgs model
-with sin(theta) = 0, lambda_phix = 0 and an H1 close to that limit: heavier than all energies,
-with a coupling to Z'Z' below 1e-7. The rest of the engine then sees no H1 signal anywhere, as
-exact zeros where sin(theta) or lambda_phix multiplies it.
+with sin(theta) = 0, lambda_phix = 0 and an H1 close to that limit: heavier than all energies, with
+quartics below 1e-6 and Gamma/m below 1e-8. The rest of the engine then sees no H1 signal anywhere,
+as exact zeros where sin(theta) or lambda_phix multiplies it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ M_H1_DECOUPLED = 1e5
 """GeV"""
 Q_PHI_DECOUPLED = 1e-9
 """v_phi = m_zp/(g_x q_phi) > 1e8 GeV for m_zp > 1 MeV and g_x < 1e-2: quartics below 1e-6"""
-
 
 M_DM_PRIOR = (1e-3, 20.0)
 """GeV; lower than with a dark Higgs: the relic density of a light Z' asks for half its mass. What

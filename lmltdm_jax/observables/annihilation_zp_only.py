@@ -44,7 +44,7 @@ def zp_pair_family(point: Point, widths: Widths) -> Family:
 def fermion_vector_terms(point: Point, energy: Energy, masses: jax.Array) -> Terms:
     """sigma(f f) = g^4 q_chi^2 q_f^2 (s + 2 m^2)(1 + 2 m_f^2/s)(k/P) |D_Z'|^2/(12 pi).
 
-    s-wave, unlike the scalar's; charges q_f as there.
+    s-wave, unlike the scalar's; q_f of :func:`.annihilation.final_charges_squared`.
     """
     p = point.params
     s, above_xx, above = energy

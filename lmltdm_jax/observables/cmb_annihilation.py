@@ -28,7 +28,7 @@ _PAD_STEPS = np.array([0.5, 1.0, 1.5, 2.0])
 
 
 class CmbAnnihilation(eqx.Module):
-    """Annihilation at v -> 0, with the factor 1/2 of a complex scalar.
+    """Annihilation at v -> 0, with the factor 1/2 of a complex scalar or Dirac fermion.
 
     n_X = n_X* = rho/(2 m_x), so the power per volume is 2 m_x n_X n_X* <sigma v> =
     rho^2 (<sigma v>/2)/m_x: half of that of a self-conjugate particle with the same cross section,

@@ -65,6 +65,7 @@ def sigma_si_scalar(point: Point, q2: jax.Array) -> jax.Array:
 def sigma_si_proton_zp(point: Point, q2: jax.Array) -> jax.Array:
     """sigma on a proton through Z' and kinetic mixing [cm^2]: (g_x q_x e eps mu)^2/[pi (m^2+q2)^2].
 
+    At low velocity the same for a complex scalar and a Dirac fermion (charge times charge).
     eps(-q2) is real: q2 is far below 4 m_mu^2.
     """
     p, sm = point.params, point.sm
