@@ -19,6 +19,8 @@ which is what they offer. In brackets: times our value.
 
 import argparse
 import importlib
+import itertools
+import logging
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -151,7 +153,7 @@ def flavio_times(flavio) -> tuple[float, float]:
             for values in arguments:
                 observable.prediction_par(moved, wilson, *values)
 
-    bins = list(zip(BINS[:-1], BINS[1:], strict=True))
+    bins = list(itertools.pairwise(BINS))
     return (
         microseconds(lambda: run(spectrum, [(q2,) for q2 in Q2]), PEER_POINTS),
         microseconds(lambda: run(binned, bins), PEER_POINTS, 2),
@@ -168,8 +170,9 @@ def eos_times(eos) -> tuple[float, float]:
         return eos.Observable.make(name, parameters, eos.Kinematics(**values), options)
 
     spectrum = [make("B->Knunu::dBR/dq2", q2=q2) for q2 in Q2]
-    edges = zip(BINS[:-1], BINS[1:], strict=True)
-    binned = [make("B->Knunu::BR", q2_min=low, q2_max=high) for low, high in edges]
+    binned = [
+        make("B->Knunu::BR", q2_min=low, q2_max=high) for low, high in itertools.pairwise(BINS)
+    ]
     name = "B->K::alpha^f+_1@BSZ2015"
     central = parameters[name].evaluate()
 
@@ -235,6 +238,7 @@ def compared(peer_time: float | None, ours: float) -> str:
 
 
 def main() -> None:
+    logging.getLogger("pyhf").setLevel(logging.WARNING)  # EOS turns messages of all packages on
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=1024)
     table = Table(

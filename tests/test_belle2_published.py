@@ -15,6 +15,9 @@ import pytest
 
 from lmltdm_jax.likelihoods.belle2_data import belle2_workspace
 
+# pyhf 0.7 calls a deprecated part of jsonschema.
+pytestmark = pytest.mark.filterwarnings("ignore:jsonschema.RefResolver:DeprecationWarning")
+
 LEFT_OUT = 11
 """corr_lumi_c1, corr_pid_c1..c7, PID_corr0..2_1_had: unit normals."""
 
