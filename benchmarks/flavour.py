@@ -8,9 +8,10 @@ outside (``taskset -c 0``). Ours runs in batches, in lanes of 32; the peers eval
 call, which is what they offer. In brackets: times our value.
 
 - SM rows: a point is one form factor (its series coefficients change from point to point).
-  dBR/dq2 at 26 values of q2, and the integral over six bins. What does not change (momentum and
-  z at each q2) is computed when compiling here, cached in flavio, and computed again in EOS. Each
-  code with its own f_+ and quadrature (flavio: to 0.5 %, ours and EOS: to rounding); no gradients there.
+  dBR/dq2 at 26 values of q2, and the integral over six bins, each code with its own f_+ and
+  quadrature (flavio: to 0.5 %, ours and EOS: to rounding); no gradients there. What does not
+  change (momentum and z at each q2) is computed when compiling here, z is cached in flavio, and
+  EOS computes both again.
 - H1* row: B+ -> K+ inv through H1 and H2 with all widths and poles. No peer has it.
 - ln L rows: "signal given" is the likelihood alone at a strength of the SM's shape; our gradient
   is to nuisances, as pyhf's with its JAX backend. "pyhf" is the numpy backend for values and the

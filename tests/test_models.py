@@ -11,6 +11,7 @@ import pytest
 from lmltdm_jax.inference import diagnostics, report
 from lmltdm_jax.inference import fit as fitting
 from lmltdm_jax.inference.coordinates import Coordinates
+from lmltdm_jax.inference.learn import LearnSettings
 from lmltdm_jax.inference.nuts import NutsSettings
 from lmltdm_jax.inference.prior import Prior
 from typer.testing import CliRunner
@@ -34,7 +35,7 @@ TERMS_OF_H1 = (
     "koto_kpi0_x",
     "vacuum_stability",
 )
-TINY = fitting.FitSettings(64, 3, NutsSettings(4, 2, 4, 3, 2, 3))
+TINY = fitting.FitSettings(64, 3, LearnSettings(600, 4, 2, 3, 256), NutsSettings(4, 2, 4, 3, 2, 3))
 
 
 @pytest.fixture(scope="module")
