@@ -222,7 +222,7 @@ def bath_shift(point: Point) -> jax.Array:
 
     H raises the yield like sqrt(g), more entropy at freeze-out lowers it like 1/h; the entropy of
     Z' left below neutrino decoupling goes to the neutrinos, not to the photons. Last term: X that
-    freezes out with the colder neutrinos, fitted. Within 0.03 of scripts/two_temperatures.py.
+    freezes out with the colder neutrinos, fitted. Within 0.06 of scripts/two_temperatures.py.
     """
     p = point.params
     m_x, m_zp, m_h1 = (jnp.asarray(v, float) for v in (p.m_x, p.m_zp, p.m_h1))
