@@ -34,6 +34,8 @@ _KERNEL_WIDTH = 0.5
 _DEGREES = 5.0
 _ROUND = 1e-3
 """Least extent of a kernel over that of the archive, in quadrature."""
+_ROWS = 4096
+"""Points whose distances from every kernel are held at once: 64 MB for 2048 kernels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,11 @@ class Archive:
 
     def log_density(self, y: np.ndarray) -> np.ndarray:
         """(n,): ln of the kernel density at y (n, d)."""
+        starts = range(0, len(y), _ROWS)
+        parts = [self._log_density(y[start : start + _ROWS]) for start in starts]
+        return np.concatenate(parts)
+
+    def _log_density(self, y: np.ndarray) -> np.ndarray:
         m, d = self.points.shape
         z = (y - self.centre) / self.scale
         rows, columns = np.triu_indices(d)

@@ -1,13 +1,26 @@
 """Shared fixtures: points of the prior, and the likelihood of each preset."""
 
 import os
+from importlib.metadata import version
 
+import jax
 import numpy as np
 import pytest
 
+# The compiler that the package takes for its own programs (numerics/compiling.py), for every program
+# of the tests: half the time. An option that XLA does not know would end the process.
+if version("jaxlib").startswith("0.10."):
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 # The command line must not write to the home of whoever runs the tests; a cache that JAX has been
 # given (JAX_COMPILATION_CACHE_DIR, as CI does) stays in use.
 os.environ.setdefault("LMLTDM_CACHE_DIR", "off")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _drop_compiled_programs():
+    """Without this a worker of the whole suite ends with 8 GB of programs it runs no more."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
