@@ -15,6 +15,7 @@ from lmltdm_jax.likelihoods.limit_curve import LimitCurve, LimitCurveTerm, limit
 from lmltdm_jax.likelihoods.meson_to_h1 import MesonToH1BestFit, MesonToH1Limit
 from lmltdm_jax.likelihoods.presets import load_preset
 from lmltdm_jax.model import build_point
+from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.observables.compute import ObservableSettings, compute_observables
 from lmltdm_jax.parameters import PARAMETER_NAMES
 from lmltdm_jax.widths import build_widths
@@ -38,10 +39,10 @@ def own_curve(folder, rows, *lines):
 
 
 @functools.cache
-def logarithm(name):
-    """ln L of a term in (ln m_h1, ln sin_theta), everything else at a point with a narrow H1."""
+def every_term():
+    """ln L of all terms and their Jacobian, of 32 points: one program for the whole file."""
 
-    def loglike(logs):
+    def loglikes(logs):
         # X and Z' pairs open from 1 MeV on, and narrow: H1 is invisible at every mass.
         params = BENCHMARK.replace(
             m_h1=jnp.exp(logs[0]), sin_theta=jnp.exp(logs[1]), m_x=5e-4, m_zp=4e-4, g_x=1e-6,
@@ -49,10 +50,19 @@ def logarithm(name):
         )  # fmt: skip
         point = build_point(params, SM)
         widths = build_widths(point)
-        observables = compute_observables(point, widths, ObservableSettings())
-        return TERMS[name].loglike(Context(point, widths, observables))
+        context = Context(point, widths, compute_observables(point, widths, ObservableSettings()))
+        values = jnp.stack([term.loglike(context) for term in TERMS.values()])
+        return values, values
 
-    return jax.jit(jax.vmap(loglike)), jax.jit(jax.vmap(jax.grad(loglike)))
+    return top_level_jit(jax.vmap(jax.jacfwd(loglikes, has_aux=True)))
+
+
+def value_and_gradient(name, logs):
+    """ln L (n,) and gradient (n, 2) of a term at (ln m_h1, ln sin_theta), all else as above."""
+    n, row = len(logs), list(TERMS).index(name)
+    padded = np.concatenate([logs, np.repeat(logs[-1:], -n % 32, axis=0)]).reshape(-1, 32, 2)
+    gradients, values = map(np.concatenate, zip(*map(every_term(), padded), strict=True))
+    return values[:n, row], gradients[:n, row]
 
 
 SM = Likelihood.from_preset("current").sm
@@ -68,7 +78,6 @@ def ends(term):
 @pytest.mark.parametrize("name", TERMS)
 def test_terms_fade_without_a_jump_of_value_or_gradient(name):
     """On both sides of each end, and of where the fade begins."""
-    value, gradient = logarithm(name)
     term = TERMS[name]
     pieces = [term.error] if isinstance(term, MesonToH1BestFit) else term.curve.segments
     both = itertools.chain(*((piece, piece) for piece in pieces))
@@ -76,31 +85,26 @@ def test_terms_fade_without_a_jump_of_value_or_gradient(name):
         if not fades:
             continue
         inward = 1.0 if end == piece.low else -1.0
-        at = np.array([end + d for d in (-1e-7, 0.0, 1e-7)])
-        logs = jnp.stack([jnp.array(at), jnp.full(3, SMALL)], axis=1)
-        np.testing.assert_allclose(value(logs), 0.0, atol=1e-12)
-        np.testing.assert_allclose(gradient(logs), 0.0, atol=1e-4)
         middle = end + inward * piece.edge
-        logs = jnp.array([[middle - 1e-7, SMALL], [middle + 1e-7, SMALL]])
-        below, above = gradient(logs)
+        masses = [end - 1e-7, end, end + 1e-7, middle - 1e-7, middle + 1e-7, end - inward * 1e-3]
+        value, gradient = value_and_gradient(name, np.array([[m, SMALL] for m in masses]))
+        np.testing.assert_allclose(value[:3], 0.0, atol=1e-12)
+        np.testing.assert_allclose(gradient[:3], 0.0, atol=1e-4)
+        below, above = gradient[3:5]
         np.testing.assert_allclose(below, above, rtol=1e-3, atol=1e-3 * np.abs(above).max())
-        outside = jnp.array([[end - inward * 1e-3, SMALL]])
-        assert value(outside)[0] == 0.0 and not np.any(gradient(outside))
+        assert value[5] == 0.0 and not np.any(gradient[5])
 
 
 @pytest.mark.parametrize("name", TERMS)
 def test_gradients_are_the_slope(name):
-    value, gradient = logarithm(name)
-    term = TERMS[name]
-    highs = [x for x, fades in ends(term)[1::2]]
-    masses = [h - d for h in highs for d in (0.005, 0.02, 0.1)]
-    logs = jnp.array([[m, SMALL] for m in masses])
-    found, step = np.asarray(gradient(logs)), 1e-6
+    highs = [x for x, fades in ends(TERMS[name])[1::2]]
+    logs = np.array([[h - d, SMALL] for h in highs for d in (0.005, 0.02, 0.1)])
+    value, gradient = value_and_gradient(name, logs)
     for i in range(2):
-        shift = step * jnp.eye(2)[i]
-        slope = np.asarray(value(logs + shift) - value(logs - shift)) / (2 * step)
-        scale = np.abs(found[:, i]) + np.abs(np.asarray(value(logs))) + 1e-12
-        assert np.max(np.abs(found[:, i] - slope) / scale) < 1e-4
+        shift = 1e-6 * np.eye(2)[i]
+        up, down = (value_and_gradient(name, logs + sign * shift)[0] for sign in (1, -1))
+        scale = np.abs(gradient[:, i]) + np.abs(value) + 1e-12
+        assert np.max(np.abs(gradient[:, i] - (up - down) / 2e-6) / scale) < 1e-4
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -134,10 +138,8 @@ def test_smooth_curve_follows_the_table(name):
 
 def test_best_fit_is_preferred_and_no_signal_is_zero():
     for name in ("babar_k_x", "babar_kstar_x"):
-        value, _ = logarithm(name)
-        grid = jnp.linspace(math.log(1e-9), math.log(0.1), 400)
-        logs = jnp.stack([jnp.full(400, math.log(1.0)), grid], axis=1)
-        found = np.asarray(value(logs))
+        grid = np.linspace(math.log(1e-9), math.log(0.1), 400)
+        found, _ = value_and_gradient(name, np.stack([np.zeros(400), grid], axis=1))
         assert abs(found[0]) < 1e-6
         assert 0.0 < found.max() < 0.5
         assert found[-1] < -100.0
@@ -200,12 +202,12 @@ def test_bad_keys_are_named(tmp_path):
 def test_light_h1_is_excluded_by_kaons():
     """sin theta = 6e-3 by more than two orders of magnitude in the rate below 0.25 GeV."""
     assert "sin_theta" in PARAMETER_NAMES
-    value, _ = logarithm("na62_kpi_x")
-    masses = jnp.log(jnp.array([0.05, 0.09, 0.2, 0.24]))
-    logs = jnp.stack([masses, jnp.full(4, math.log(6e-3))], axis=1)
-    assert np.all(np.asarray(value(logs)) < -0.5 * 500.0**2)
-    allowed = jnp.stack([masses, jnp.full(4, math.log(3e-5))], axis=1)
-    assert np.all(np.asarray(value(allowed)) > -0.5)
+    masses = np.log([0.05, 0.09, 0.2, 0.24])
+    excluded, allowed = (
+        value_and_gradient("na62_kpi_x", np.stack([masses, np.full(4, math.log(s))], axis=1))[0]
+        for s in (6e-3, 3e-5)
+    )
+    assert np.all(excluded < -0.5 * 500.0**2) and np.all(allowed > -0.5)
 
 
 @pytest.mark.parametrize("name", limit_curve_names())

@@ -16,6 +16,8 @@ from lmltdm_jax.observables.b_to_k_spectrum import BinnedDensity, sm_bin_fractio
 from lmltdm_jax.observables.form_factors import f_plus, hpqcd22
 
 Channels = Literal["ita", "hta", "combined"]
+_HADRONIC_TAG = "sgn1_had"
+"""Channel of the hadronic tag, the other four are the inclusive tag's."""
 FORM_FACTOR_PREFIX = "corr_ff"
 """Nuisances of the B -> K vector form factor: they move the Standard Model part only."""
 
@@ -27,7 +29,7 @@ def _document(name: str) -> Mapping:
 
 
 def belle2_workspace() -> Mapping:
-    """The workspace as a pyhf JSON document."""
+    """The published workspace, unchanged, as a pyhf JSON document."""
     return _document("workspace")
 
 
@@ -36,9 +38,9 @@ def belle2_model(
 ) -> HistFactory:
     """Inclusive tag ("ita", 24 bins), hadronic tag ("hta", 6 bins) or both."""
     names = [channel["name"] for channel in belle2_workspace()["channels"]]
-    prefix = {"ita": "ITA", "hta": "HTA", "combined": ""}[channels]
-    kept = [name for name in names if name.startswith(prefix)]
-    return HistFactory.from_workspace(belle2_workspace(), kept, interpolation)
+    if channels != "combined":
+        names = [name for name in names if (name == _HADRONIC_TAG) == (channels == "hta")]
+    return HistFactory.from_workspace(belle2_workspace(), names, interpolation)
 
 
 def strength_fit(channels: Channels) -> Mapping:
