@@ -2,9 +2,9 @@
 
 Usage: python scripts/generate_belle2_tables.py LIKELIHOOD.json NUMBER_DENSITY.json
 
-LIKELIHOOD.json is the published HistFactory workspace; NUMBER_DENSITY.json holds the tables "ITA_A",
-"ITA_B" and "HTA" with their edges. Stops if rows of the density do not add up to the signal
-templates.
+LIKELIHOOD.json is the published HistFactory workspace; NUMBER_DENSITY.json holds the tables
+"ITA_A", "ITA_B" and "HTA" with their edges. Stops if rows of the density do not add up to the
+signal templates.
 """
 
 from __future__ import annotations

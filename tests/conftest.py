@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-# The compiler that the package takes for its own programs (numerics/compiling.py), for every program
+# The compiler that the package takes for its own programs (numerics/compiling.py) for every program
 # of the tests: half the time. An option that XLA does not know would end the process.
 if version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")

@@ -110,19 +110,13 @@ def test_what_only_the_zp_decides_is_shared_with_the_dark_higgs_model(cls, evalu
 def test_gradient_of_the_likelihood(cls, talk2024):
     """Against central differences, without the term whose gradient test_zp_only checks."""
     likelihood = talk2024.without("relic_density")
-    vector = cls.benchmark().to_vector()
-
-    def value(log_vector):
-        return likelihood(cls.from_vector(jnp.exp(log_vector)))
-
-    both = jax.jit(jax.value_and_grad(value))
-    centre = jnp.log(vector)
-    gradient = both(centre)[1]
-    for i, step in enumerate(1e-5 * np.eye(len(vector))):
-        difference = (both(centre + step)[0] - both(centre - step)[0]) / 2e-5
+    both = jax.jit(jax.value_and_grad(lambda vector: likelihood(cls.from_vector(vector))))
+    centre = np.asarray(cls.benchmark().to_vector())
+    gradient = both(centre)[1] * centre
+    for i, step in enumerate(1e-5 * np.eye(len(centre))):
+        difference = (both(centre * np.exp(step))[0] - both(centre * np.exp(-step))[0]) / 2e-5
         assert float(gradient[i]) == pytest.approx(float(difference), rel=1e-4, abs=1e-6)
-    outside = cls.benchmark().replace(g_x=-1.0).to_vector()
-    level, slope = jax.jit(jax.value_and_grad(lambda v: likelihood(cls.from_vector(v))))(outside)
+    level, slope = both(np.asarray(cls.benchmark().replace(g_x=-1.0).to_vector()))
     assert float(level) == -np.inf and np.all(np.asarray(slope) == 0.0)
 
 
