@@ -27,9 +27,7 @@ def belle2(model: HistFactory, hypotheses: list[Hypothesis]) -> Figure:
     square root of the events.
     """
     bins = signal_bins(model)
-    inclusive = sum(
-        size for name, size in model.channels if name.endswith("_Y4S")
-    )
+    inclusive = sum(size for name, size in model.channels if name.endswith("_Y4S"))
     groups = np.roll(bins[:inclusive], len(_Q2_REC)), bins[inclusive:]
     b_pairs, others = _backgrounds(model, hypotheses[0].cells)
     figure = new_figure(11.5, 7.6)
