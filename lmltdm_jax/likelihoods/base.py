@@ -84,21 +84,23 @@ class GaussianTerm(Term):
 
     def theory_error(self, context: Context) -> jax.Array:
         """Theory error that varies over parameter space; 0 unless a term says otherwise."""
-        return jnp.zeros_like(self.prediction(context))
+        return jnp.zeros(())
 
-    def _sigma(self, context: Context) -> tuple[jax.Array, jax.Array]:
-        m = self.measurement
-        above = self.prediction(context) > m.value
-        fixed = jnp.hypot(jnp.where(above, m.error_up, m.error_down), self.fixed_theory_error())
-        return fixed, jnp.hypot(fixed, self.theory_error(context))
+    def _residual(self, context: Context) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Prediction - data, sigma without and with the varying error; one prediction for all."""
+        m, prediction = self.measurement, self.prediction(context)
+        error = jnp.where(prediction > m.value, m.error_up, m.error_down)
+        fixed = jnp.hypot(error, self.fixed_theory_error())
+        return prediction - m.value, fixed, jnp.hypot(fixed, self.theory_error(context))
 
     def pull(self, context: Context) -> jax.Array:
-        return (self.prediction(context) - self.measurement.value) / self._sigma(context)[1]
+        difference, _, total = self._residual(context)
+        return difference / total
 
     def loglike(self, context: Context) -> jax.Array:
-        fixed, total = self._sigma(context)
+        difference, fixed, total = self._residual(context)
         # The second term is the normalisation: an error that varies must not come for free.
-        return -0.5 * self.pull(context) ** 2 - jnp.log(total / fixed)
+        return -0.5 * (difference / total) ** 2 - jnp.log(total / fixed)
 
 
 def check_no_double_counting(terms: Sequence[Term]) -> None:
