@@ -51,7 +51,21 @@ class Sampling(Exception):
     """A fit has come to the point where it would sample for minutes."""
 
 
-@pytest.mark.parametrize("line", COMMANDS.splitlines())
+# Its fits take two minutes to compile, and test_belle2_hypotheses.py (slow as well) has them.
+SLOW = "lmltdm plot belle2"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(
+            line,
+            marks=[pytest.mark.slow] * line.startswith(SLOW),
+            id=line.partition(" #")[0].strip(),
+        )
+        for line in COMMANDS.splitlines()
+    ],
+)
 def test_the_commands_run(line, tmp_path, monkeypatch):
     """Every command to its end, but a fit only to where sampling starts."""
 
