@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flowjax.bijections import RationalQuadraticSpline
-from flowjax.distributions import Normal, Transformed
+from flowjax.distributions import StandardNormal, Transformed
 from flowjax.flows import coupling_flow
 from flowjax.train import fit_to_data
 from paramax import unwrap
@@ -107,7 +107,8 @@ class Flow:
 def _untrained(dimension: int) -> Transformed:
     return coupling_flow(
         jax.random.key(0),
-        base_dist=Normal(jnp.zeros(dimension)),
+        # Without parameters: those of Normal would be trained, and draws start from N(0, 1).
+        base_dist=StandardNormal((dimension,)),
         transformer=RationalQuadraticSpline(knots=_KNOTS, interval=_INTERVAL),
         flow_layers=_LAYERS,
         nn_width=_WIDTH,
