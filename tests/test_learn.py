@@ -140,7 +140,7 @@ def flow():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4000, 3))
     x[:, 2] += x[:, 0] ** 2
-    return Flow.fit(x, epochs=30, seed=0)
+    return Flow.fit(x, epochs=90, seed=0)
 
 
 def test_a_flow_is_the_density_of_its_draws(flow):
@@ -161,10 +161,10 @@ def test_a_flow_is_the_density_of_its_draws(flow):
 def test_a_flow_follows_a_curved_density(flow):
     y = flow.draw(np.random.default_rng(2), 20_000)
     exact = np.random.default_rng(20).standard_normal((200_000, 3))
-    # Quantiles: the tails of a flow are not those of the points, and this one is small.
+    # Quantiles: the tails of a flow are not those of the points.
     for drawn, expected in ((y[:, 2], exact[:, 2] + exact[:, 0] ** 2), (_ridge(y), exact[:, 2])):
         for q in (0.16, 0.5, 0.84):
-            assert np.quantile(drawn, q) == pytest.approx(np.quantile(expected, q), abs=0.45)
+            assert np.quantile(drawn, q) == pytest.approx(np.quantile(expected, q), abs=0.25)
 
 
 def _ridge(y):

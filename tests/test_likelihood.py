@@ -28,7 +28,7 @@ def likelihood(request):
 def numbers(current):
     """vector (8,) -> {name: scalar} of every observable and every term of ``current``.
 
-    Those of talk2024 are the same functions but for two Gaussian terms: test_gradients.py.
+    Observables of talk2024: test_gradients.py; slopes of its terms: the test of the report.
     """
 
     def compute(vector):
@@ -191,7 +191,12 @@ def test_nuisances_shift_inputs_and_carry_their_prior():
 
 
 def test_report_names_every_term_and_its_data(likelihood):
-    text = str(likelihood.report(BENCHMARK))
+    report = likelihood.report(BENCHMARK)
+    text = str(report)
+    slopes = {row.term: row.gradient_norm for row in report.rows}
+    assert all(np.isfinite(slope) for slope in slopes.values())
+    if likelihood.name == "talk2024":  # those of current: test_each_term_depends_on...
+        assert min(slopes[term] for term in slopes if term != "cmb_annihilation") > 0.0
     for term in likelihood.term_list:
         assert term.name in text
         assert str(term.measurement) in text

@@ -49,6 +49,7 @@ class Belle2Shape(Term):
     placed: np.ndarray
     """(bins with signal, bins): 1 where a row of the density belongs"""
     relative_shifts: np.ndarray
+    relative_even: np.ndarray
     """(histosys, bins) of the signal"""
     new_physics: np.ndarray
     """(histosys,) 1 where the nuisance applies to new physics"""
@@ -72,6 +73,7 @@ class Belle2Shape(Term):
             sm_events=events_per_bin(model) / null_fractions(),
             placed=np.eye(len(nominal))[signal_bins(model)],
             relative_shifts=model.shifts[:, 0] / np.where(nominal > 0.0, nominal, np.inf),
+            relative_even=model.even / np.where(nominal > 0.0, nominal, np.inf),
             new_physics=np.array(
                 [float(not name.startswith(FORM_FACTOR_PREFIX)) for name in model.histosys]
             ),
@@ -92,8 +94,8 @@ class Belle2Shape(Term):
         """Expected signal of Standard Model fractions per bin of q2 plus any spectrum."""
         standard = self.sm_events @ sm_fractions
         extra = self.placed.T @ fold(spectrum, self.density)
-        shifts = self.relative_shifts * (standard + self.new_physics[:, None] * extra)
-        return Signal(standard + extra, shifts)
+        moved = standard + self.new_physics[:, None] * extra
+        return Signal(standard + extra, self.relative_shifts * moved, self.relative_even * moved)
 
     def fit(self, context: Context) -> Fit:
         """Best nuisances of a point, profile and Laplace ln L."""

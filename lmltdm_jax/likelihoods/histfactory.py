@@ -2,7 +2,8 @@
 
 Yield in bin r: n_r = sum_s A_sr N_sr (1 + stat_sr gamma_sr), with A_sr = nominal_sr
 + sum_p alpha_p shift_psr (histosys), N_sr = prod_q f_qsr(alpha_q) (normsys) and alpha, gamma ~
-N(0, 1). ln L = sum_r [observed ln n - n] + constraints, minus the saturated value (n = observed).
+N(0, 1). The signal's A has sum_p |alpha_p| even_pr, too: up and down need not be opposite there.
+ln L = sum_r [observed ln n - n] + constraints, minus the saturated value (n = observed).
 Arrays are dense over (sample slot s, bin r) with zeros where a channel has fewer samples: one
 expression for all bins. The signal is a pair of arrays given with each call, so that a model's
 template can replace the published one.
@@ -24,22 +25,19 @@ from lmltdm_jax.numerics.safe import safe_log
 Interpolation = Literal["smooth", "piecewise"]
 
 
-LARGEST_EVEN_PART = 2e-4
-"""Largest even part of a shape, over the nominal. Belle II's: 1.6e-4, of the three form factor
-shapes of the hadronic tag's signal, all others 1e-15."""
-
-
 class Signal(NamedTuple):
-    """Expected signal at alpha = 0 and its absolute change per unit of each histosys nuisance."""
+    """Expected signal at alpha = 0 and its absolute change with each histosys nuisance."""
 
     nominal: jax.Array
     """(bins,) events"""
     shifts: jax.Array
-    """(histosys, bins) events"""
+    """(histosys, bins) events, times alpha: half of up less down"""
+    even: jax.Array
+    """(histosys, bins) events, times the modulus of alpha: mean of up and down less nominal"""
 
     def scaled(self, mu: jax.Array | float) -> Signal:
         """mu times this signal."""
-        return Signal(mu * self.nominal, mu * self.shifts)
+        return Signal(mu * self.nominal, mu * self.shifts, mu * self.even)
 
 
 class HistFactory(eqx.Module):
@@ -63,6 +61,8 @@ class HistFactory(eqx.Module):
     log_down: np.ndarray
     shifts: np.ndarray
     """(histosys, slots, bins)"""
+    even: np.ndarray
+    """(histosys, bins) of the signal; the backgrounds have none"""
     stat: np.ndarray
     """(slots, bins) relative statistical error of the template"""
 
@@ -79,17 +79,14 @@ class HistFactory(eqx.Module):
             workspace: the JSON document; modifiers normsys, histosys, staterror (a name of its own
                 for each sample) and one normfactor that marks the signal sample.
             channels: names to keep, all if None.
-            interpolation: of normsys. "piecewise" is up^alpha or down^-alpha as pyhf's code1;
-                "smooth" is twice continuously differentiable: alpha (up - down)/2 + h (up + down)/2
-                in logarithms with h = alpha^2 (15 - 10 alpha^2 + 3 alpha^4)/8 for |alpha| < 1,
-                |alpha| beyond.
-
-        A histosys is linear in its nuisance, alpha (up - down)/2. Where up and down are not quite
-        opposite, the even part (up + down)/2 - nominal is left out; at most
-        ``LARGEST_EVEN_PART`` of the nominal.
+            interpolation: of normsys, and the modulus in shapes. "piecewise" is up^alpha or
+                down^-alpha as pyhf's code1, and code0; "smooth" is twice continuously
+                differentiable: alpha (up - down)/2 + h (up + down)/2 in logarithms with h =
+                alpha^2 (15 - 10 alpha^2 + 3 alpha^4)/8 for |alpha| < 1, |alpha| beyond.
 
         Raises:
-            InputError: unknown channel, other modifier, or a histosys with a larger even part.
+            InputError: unknown channel, other modifier, or a background's shape with up and down
+                not opposite.
         """
         known = [channel["name"] for channel in workspace["channels"]]
         names = list(known if channels is None else channels)
@@ -105,8 +102,8 @@ class HistFactory(eqx.Module):
 
     def signal(self, mu: jax.Array | float = 1.0) -> Signal:
         """The published signal template times ``mu``."""
-        published = Signal(jnp.asarray(self.nominal[0]), jnp.asarray(self.shifts[:, 0]))
-        return published.scaled(mu)
+        arrays = self.nominal[0], self.shifts[:, 0], self.even
+        return Signal(*map(jnp.asarray, arrays)).scaled(mu)
 
     @property
     def first_bins(self) -> np.ndarray:
@@ -126,7 +123,8 @@ class HistFactory(eqx.Module):
         """Additively morphed templates A and log-normal factors N, (slots, bins) each."""
         norm, hist = self.split(alpha)
         background = self.nominal[1:] + jnp.tensordot(hist, self.shifts[:, 1:], 1)
-        first = signal.nominal + hist @ signal.shifts
+        rise, fall = self._exponents(hist)
+        first = signal.nominal + hist @ signal.shifts + (rise + fall) @ signal.even
         up, down = self._exponents(norm)
         factors = jnp.exp(jnp.tensordot(up, self.log_up, 1) + jnp.tensordot(down, self.log_down, 1))
         return jnp.concatenate([first[None], background]), factors
@@ -136,19 +134,19 @@ class HistFactory(eqx.Module):
         templates, factors = self.morphed(alpha, signal)
         return templates * factors
 
-    def _exponents(self, norm: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Coefficients of (log_up, log_down) in ln f, (normsys,) each."""
+    def _exponents(self, alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Coefficients of (log_up, log_down) in ln f, as alpha each; their sum is the modulus."""
         if self.interpolation == "piecewise":
-            return jnp.maximum(norm, 0.0), jnp.maximum(-norm, 0.0)
-        even = smooth_modulus(norm)
-        return 0.5 * (even + norm), 0.5 * (even - norm)
+            return jnp.maximum(alpha, 0.0), jnp.maximum(-alpha, 0.0)
+        even = smooth_modulus(alpha)
+        return 0.5 * (even + alpha), 0.5 * (even - alpha)
 
-    def exponent_slopes(self, norm: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def exponent_slopes(self, alpha: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """First derivatives of the two exponents, and the second one, common to both."""
         if self.interpolation == "piecewise":
-            up = jnp.where(norm >= 0.0, 1.0, 0.0)
-            return up, up - 1.0, jnp.zeros_like(norm)
-        inside = jnp.clip(norm, -1.0, 1.0)
+            up = jnp.where(alpha >= 0.0, 1.0, 0.0)
+            return up, up - 1.0, jnp.zeros_like(alpha)
+        inside = jnp.clip(alpha, -1.0, 1.0)
         x = inside**2
         slope = inside * (15.0 - 20.0 * x + 9.0 * x**2) / 4.0
         curvature = 15.0 * (1.0 - x) * (1.0 - 3.0 * x) / 4.0
@@ -229,6 +227,7 @@ def _read(workspace: Mapping, names: list[str], interpolation: Interpolation) ->
     up: dict[str, np.ndarray] = {}
     down: dict[str, np.ndarray] = {}
     shifts: dict[str, np.ndarray] = {}
+    even: dict[str, np.ndarray] = {}
     start = 0
     for name, size in zip(names, sizes, strict=True):
         bins = slice(start, start + size)
@@ -246,8 +245,13 @@ def _read(workspace: Mapping, names: list[str], interpolation: Interpolation) ->
                         array = table.setdefault(key, np.zeros(shape))
                         array[slot, bins] = np.log(content[side])
                 elif modifier["type"] == "histosys":
-                    array = shifts.setdefault(key, np.zeros(shape))
-                    array[slot, bins] = _linear_shift(data, content, f"{name}: {key}")
+                    hi, lo = np.array(content["hi_data"]), np.array(content["lo_data"])
+                    shifts.setdefault(key, np.zeros(shape))[slot, bins] = 0.5 * (hi - lo)
+                    of_signal = even.setdefault(key, np.zeros(shape[1]))
+                    if _is_signal(sample):
+                        of_signal[bins] = 0.5 * (hi + lo) - data
+                    elif np.any(np.abs(hi + lo - 2.0 * data) > 1e-12 + 1e-9 * data):
+                        raise InputError(f"{name}: {key}: up and down of a background not opposite")
                 elif modifier["type"] == "staterror":
                     stat[slot, bins] = np.array(content) / np.where(data > 0.0, data, np.inf)
                 elif modifier["type"] != "normfactor":
@@ -262,16 +266,10 @@ def _read(workspace: Mapping, names: list[str], interpolation: Interpolation) ->
         log_up=np.array([*up.values()]).reshape(-1, *shape),
         log_down=np.array([*down.values()]).reshape(-1, *shape),
         shifts=np.array([*shifts.values()]).reshape(-1, *shape),
+        even=np.array([*even.values()]).reshape(-1, shape[1]),
         stat=stat,
     )
 
 
 def _is_signal(sample: Mapping) -> bool:
     return any(modifier["type"] == "normfactor" for modifier in sample["modifiers"])
-
-
-def _linear_shift(nominal: np.ndarray, content: Mapping, where: str) -> np.ndarray:
-    hi, lo = np.array(content["hi_data"]), np.array(content["lo_data"])
-    if np.any(np.abs(0.5 * (hi + lo) - nominal) > LARGEST_EVEN_PART * nominal + 1e-12):
-        raise InputError(f"{where}: up and down are not opposite; only linear shapes are known")
-    return 0.5 * (hi - lo)

@@ -37,6 +37,9 @@ class _Local(NamedTuple):
     slopes: jax.Array
     """(normsys, slots, channels) d ln N / d alpha"""
     curvatures: jax.Array
+    signal_slopes: jax.Array
+    """(histosys, bins) d A / d alpha of the signal"""
+    signal_curvatures: jax.Array
     factors: jax.Array
     cells: jax.Array
     tension: jax.Array
@@ -64,7 +67,7 @@ def _local(model: HistFactory, signal: Signal, alpha: jax.Array) -> _Local:
     t = d/n - 1: df = -t dmean - t^2 dvariance/2 and dt = -kappa (dmean + t dvariance), kappa =
     d/(n^2 + variance d).
     """
-    norm, _ = model.split(alpha)
+    norm, hist = model.split(alpha)
     templates, factors = model.morphed(alpha, signal)
     cells = templates * factors
     stat2 = model.stat**2
@@ -73,6 +76,8 @@ def _local(model: HistFactory, signal: Signal, alpha: jax.Array) -> _Local:
     t = model.observed / n - 1.0
     kappa = model.observed / (n**2 + variance * model.observed)
     up, down, curvature = (x[:, None] for x in model.exponent_slopes(norm))
+    rise_slope, fall_slope, half_bend = (x[:, None] for x in model.exponent_slopes(hist))
+    signal_slopes = signal.shifts + (rise_slope + fall_slope) * signal.even
 
     def pulled_back(weight: jax.Array) -> jax.Array:
         """sum over samples of weight dc/dalpha, (alpha, bins)."""
@@ -81,7 +86,7 @@ def _local(model: HistFactory, signal: Signal, alpha: jax.Array) -> _Local:
         fall = jnp.einsum("qsr,sr->qr", model.log_down, by_norm)
         by_shift = weight * factors
         moved = jnp.einsum("psr,sr->pr", model.shifts[:, 1:], by_shift[1:])
-        return jnp.concatenate([up * rise + down * fall, moved + signal.shifts * by_shift[0]])
+        return jnp.concatenate([up * rise + down * fall, moved + signal_slopes * by_shift[0]])
 
     u = pulled_back(1.0 + 2.0 * t * stat2 * cells)
     group_up, group_down = (x[:, :, model.first_bins] for x in (model.log_up, model.log_down))
@@ -91,14 +96,16 @@ def _local(model: HistFactory, signal: Signal, alpha: jax.Array) -> _Local:
         gauss_newton=jnp.eye(len(alpha)) + (u * kappa) @ u.T,
         slopes=up[..., None] * group_up + down[..., None] * group_down,
         curvatures=curvature[..., None] * (group_up + group_down),
+        signal_slopes=signal_slopes,
+        signal_curvatures=2.0 * half_bend * signal.even,
         factors=factors,
         cells=cells,
         tension=t,
     )
 
 
-def _hessian(model: HistFactory, signal: Signal, local: _Local) -> jax.Array:
-    """Hessian of :func:`objective`: Gauss-Newton plus the curvature of the log-normal factors.
+def _hessian(model: HistFactory, local: _Local) -> jax.Array:
+    """Hessian of :func:`objective`: Gauss-Newton plus the curvature of factors and signal.
 
     A normsys is the same for all bins of a sample in a channel, so that sums over bins come first.
     """
@@ -113,11 +120,12 @@ def _hessian(model: HistFactory, signal: Signal, local: _Local) -> jax.Array:
     norm_norm += jnp.diag(local.curvatures.reshape(q, -1) @ first)
     by_shift = local.factors * (weight + square * local.cells)
     moved = jnp.einsum("psr,src->psc", model.shifts[:, 1:], by_shift[1:, :, None] * bins)
-    own = (signal.shifts * by_shift[0]) @ bins
+    own = (local.signal_slopes * by_shift[0]) @ bins
     hist_norm = jnp.concatenate([own[:, None], moved], 1).reshape(len(own), -1) @ slopes.T
-    shifts = jnp.concatenate([signal.shifts[:, None], model.shifts[:, 1:]], 1)
+    shifts = jnp.concatenate([local.signal_slopes[:, None], model.shifts[:, 1:]], 1)
     shifts = (shifts * local.factors).reshape(len(own), -1)
     hist_hist = (shifts * square.ravel()) @ shifts.T
+    hist_hist += jnp.diag(local.signal_curvatures @ (local.factors * weight)[0])
     second = jnp.block([[norm_norm, hist_norm.T], [hist_norm, hist_hist]])
     return local.gauss_newton - second
 
@@ -207,7 +215,7 @@ def fit(model: HistFactory, signal: Signal, start: jax.Array, max_steps: int = M
     """
     alpha, converged = best_alpha(model, signal, start, max_steps)
     local = _local(model, signal, alpha)
-    hessian = _hessian(model, signal, local)
+    hessian = _hessian(model, local)
     # At a minimum the Hessian is positive definite; elsewhere only the other one is known to be.
     matrix = jax.lax.stop_gradient(jnp.where(converged, hessian, local.gauss_newton))
     move = jax.lax.custom_linear_solve(
@@ -219,7 +227,7 @@ def fit(model: HistFactory, signal: Signal, start: jax.Array, max_steps: int = M
     # Far from the minimum a full step can overshoot.
     alpha = alpha - jnp.where(converged, 1.0, 0.0) * move
     last = _local(model, signal, alpha)
-    usable = jnp.where(converged, _hessian(model, signal, last), last.gauss_newton)
+    usable = jnp.where(converged, _hessian(model, last), last.gauss_newton)
     mean, variance = bin_moments(model, signal, alpha)
     n = best_yield(model.observed, mean, variance)
     # det of the joint Hessian = (that of the statistical nuisances) x (that of the profile).
