@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import chi2
 
-from lmltdm_jax.likelihoods.base import limit_quantile
+from lmltdm_jax.likelihoods.base import GaussianTerm, Term, limit_quantile
 from lmltdm_jax.likelihoods.total import Likelihood
 from lmltdm_jax.parameters import Parameters
 
@@ -17,6 +17,8 @@ MASSES = (0.03, 12.0)
 ANGLES = (1e-5, 0.1)
 _SIZE = (240, 110)
 _BAND_PARAMETERS = 2
+_MEASURED_LEVEL = 0.90
+"""Confidence level at which a rate that was measured excludes, beside limits of 90 and 95 %."""
 _LIMITS = {
     # terms: label, colour, where the label stands (m_h1 [GeV], sin theta)
     ("na62_kpi_x", "e949_kpi_x", "na62_pi0_invisible"): ("K⁺→π⁺X", "#b36b10", (0.034, 2.2e-4)),
@@ -24,11 +26,13 @@ _LIMITS = {
     ("babar_k_x", "babar_kstar_x"): ("B→K⁽*⁾X, BaBar recast", "#3f7f4f", (0.4, 1.6e-2)),
     ("belle_kstar_nunu",): ("B⁰→K*⁰νν̄", "#8c1d18", (0.4, 3.2e-2)),
     ("higgs_invisible",): ("H→inv", "#5f5f5f", (0.04, 6.0e-2)),
+    ("na62_kpinunu",): ("K⁺→π⁺νν̄", "#c2185b", (0.275, 8.0e-2)),
 }
 
 
 def sintheta_mh1() -> Figure:
-    """Every other parameter is the talk's point; shaded is excluded at the quoted level.
+    """Every other parameter is the talk's point; shaded is excluded at the quoted level, or at 90 %
+    by a rate that was measured (K+ -> pi+ nu nubar), counted from the best point of the plane.
 
     The band of Belle II is that of its q2-shape likelihood, 68 and 95 % for two parameters,
     counted from the best point of the plane.
@@ -45,16 +49,9 @@ def sintheta_mh1() -> Figure:
     distance = 2.0 * (belle2.max() - belle2)
     levels = [0.0, *chi2.ppf((0.683, 0.954), _BAND_PARAMETERS)]
     axes.contourf(masses, angles, distance, levels, colors=["#1f5a94", "#a9c6e3"], alpha=0.75)
-    confidence = {term.name: term.measurement.confidence_level for term in likelihood.term_list}
+    terms = {term.name: term for term in likelihood.term_list}
     for names, (label, colour, place) in _LIMITS.items():
-        # -2 ln L over its value on the limit: 1 where a term's quoted level is reached.
-        used = np.max(
-            [
-                -2.0 * columns[f"loglike_{name}"] / limit_quantile(confidence[name]) ** 2
-                for name in names
-            ],
-            axis=0,
-        )
+        used = np.max([_used(terms[name], columns[f"loglike_{name}"]) for name in names], axis=0)
         axes.contourf(masses, angles, used, [1.0, np.inf], colors=[colour], alpha=0.13)
         axes.contour(masses, angles, used, [1.0], colors=colour, linewidths=1.3)
         axes.text(*place, label, color=colour, fontsize=9, weight="bold")
@@ -68,3 +65,10 @@ def sintheta_mh1() -> Figure:
         fontsize=11,
     )
     return figure
+
+
+def _used(term: Term, loglike: np.ndarray) -> np.ndarray:
+    """-2 ln L over its value on the limit: 1 where the level of exclusion is reached."""
+    if isinstance(term, GaussianTerm):
+        return 2.0 * (loglike.max() - loglike) / limit_quantile(_MEASURED_LEVEL) ** 2
+    return -2.0 * loglike / limit_quantile(term.measurement.confidence_level) ** 2

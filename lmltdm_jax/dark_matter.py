@@ -28,6 +28,8 @@ class DarkMatter(abc.ABC):
 
     spin_states: ClassVar[int]
     """of the particle; its antiparticle has as many more"""
+    statistics: ClassVar[int]
+    """1 for bosons, -1 for fermions"""
 
     @staticmethod
     @abc.abstractmethod
@@ -39,6 +41,7 @@ class ComplexScalar(DarkMatter):
     """X with the Z' only."""
 
     spin_states: ClassVar[int] = 1
+    statistics: ClassVar[int] = 1
 
     @staticmethod
     def zp_width(coupling: jax.Array, m: jax.Array, m_dm: jax.Array) -> jax.Array:
@@ -54,6 +57,7 @@ class DiracFermion(DarkMatter):
     """chi with the Z' only, vector coupling."""
 
     spin_states: ClassVar[int] = 2
+    statistics: ClassVar[int] = -1
 
     @staticmethod
     def zp_width(coupling: jax.Array, m: jax.Array, m_dm: jax.Array) -> jax.Array:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from lmltdm_jax.likelihoods.base import Context, GaussianTerm
 from lmltdm_jax.likelihoods.measurement import Measurement
 from lmltdm_jax.observables.helium import helium_fit, helium_fraction
-from lmltdm_jax.observables.n_eff import N_EFF_SM, n_eff_theory_error
+from lmltdm_jax.observables.n_eff import N_EFF_SM
 
 
 class Helium(GaussianTerm):
@@ -61,7 +61,7 @@ class Helium(GaussianTerm):
     def theory_error(self, context: Context) -> jax.Array:
         observables = context.observables
         slope = jax.grad(self._y_p)(observables.n_eff)
-        return slope * n_eff_theory_error(context.point.params.m_zp, observables.delta_n_eff)
+        return slope * observables.n_eff_theory_error
 
     def _y_p(self, n_eff: jax.Array) -> jax.Array:
         y_p = helium_fraction(n_eff, _symmetric(self.omega_b)[0], _symmetric(self.tau_n)[0])

@@ -8,7 +8,6 @@ import jax
 from lmltdm_jax.likelihoods.base import Context, GaussianTerm
 from lmltdm_jax.likelihoods.measurement import Measurement
 from lmltdm_jax.observables.hubble import CmbPlane, planck_plane
-from lmltdm_jax.observables.n_eff import n_eff_theory_error
 
 
 class Hubble(GaussianTerm):
@@ -34,7 +33,7 @@ class Hubble(GaussianTerm):
         return context.observables.n_eff
 
     def theory_error(self, context: Context) -> jax.Array:
-        return n_eff_theory_error(context.point.params.m_zp, context.observables.delta_n_eff)
+        return context.observables.n_eff_theory_error
 
 
 def combine_with_local_h0(plane: CmbPlane, h0_local: Measurement) -> Measurement:

@@ -7,7 +7,6 @@ import jax
 
 from lmltdm_jax.likelihoods.base import Context, GaussianTerm
 from lmltdm_jax.likelihoods.measurement import Measurement
-from lmltdm_jax.observables.n_eff import n_eff_theory_error
 
 
 class NEff(GaussianTerm):
@@ -29,4 +28,4 @@ class NEff(GaussianTerm):
         return context.observables.n_eff
 
     def theory_error(self, context: Context) -> jax.Array:
-        return n_eff_theory_error(context.point.params.m_zp, context.observables.delta_n_eff)
+        return context.observables.n_eff_theory_error

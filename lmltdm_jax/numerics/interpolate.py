@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import CubicSpline, make_interp_spline
 
 
 class Spline(eqx.Module):
@@ -77,3 +77,54 @@ class SplineRows(NamedTuple):
         value = ((c3 * t + c2) * t + c1) * t + c0
         slope = (3.0 * c3 * t + 2.0 * c2) * t + c1
         return value + jax.lax.stop_gradient(slope) * (x - inside)
+
+
+class GridSpline(NamedTuple):
+    """Cubic spline through a table on a grid of evenly spaced axes, two continuous derivatives.
+
+    Natural ends (no second derivative): less accurate in the outermost cells. Held as coefficients
+    of B-splines: a value is a sum over four of them along each axis.
+    """
+
+    origin: np.ndarray
+    """(axes,)"""
+    cell: np.ndarray
+    """(axes,) spacing"""
+    coefficients: np.ndarray
+    """(nodes + 2 of each axis ..., columns)"""
+
+    @classmethod
+    def fit(cls, axes: Sequence[np.ndarray], values: np.ndarray) -> "GridSpline":
+        """``values`` (nodes of each axis ..., columns) at all combinations of ``axes``."""
+        cells = [(axis[-1] - axis[0]) / (len(axis) - 1) for axis in axes]
+        for k, (axis, cell) in enumerate(zip(axes, cells, strict=True)):
+            even = axis[0] + cell * np.arange(len(axis))
+            knots = axis[0] + cell * np.arange(-3, len(axis) + 3)
+            spline = make_interp_spline(even, values, k=3, t=knots, bc_type="natural", axis=k)
+            values = np.moveaxis(spline.c, 0, k)
+        return cls(np.array([axis[0] for axis in axes]), np.array(cells), values)
+
+    def __call__(self, *x: jax.Array) -> jax.Array:
+        """Values (..., columns) at one array (...) for each axis; inside the grid only."""
+        n = len(x)
+        at: list[jax.Array] = []
+        weights: list[jax.Array] = []
+        for k, (coordinate, size) in enumerate(zip(x, self.coefficients.shape, strict=False)):
+            u = (coordinate - self.origin[k]) / self.cell[k]
+            first = jnp.clip(jax.lax.stop_gradient(jnp.floor(u)).astype(int), 0, size - 4)
+            t = (u - first)[..., None]
+            weights.append(_cubic_b_splines(t))
+            index = first[..., None] + np.arange(4)
+            at.append(jnp.expand_dims(index, [a - n for a in range(n) if a != k]))
+        value = jnp.asarray(self.coefficients)[tuple(at)]
+        for weight in weights:
+            # What is left of the table flat: the next axis is the first of it.
+            value = jnp.einsum("...i,...ij->...j", weight, value.reshape(*weight.shape, -1))
+        return value
+
+
+def _cubic_b_splines(t: jax.Array) -> jax.Array:
+    """The four cubic B-splines that are not zero at ``t`` (..., 1) in [0, 1], (..., 4)."""
+    s = 1.0 - t
+    middle = 4.0 - 6.0 * t**2 + 3.0 * t**3, 4.0 - 6.0 * s**2 + 3.0 * s**3
+    return jnp.concatenate([s**3, *middle, t**3], axis=-1) / 6.0

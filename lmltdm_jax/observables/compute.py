@@ -28,7 +28,13 @@ from lmltdm_jax.observables.higgs_invisible import br_h2_invisible, br_h2_invisi
 from lmltdm_jax.observables.hubble import h0_preferred
 from lmltdm_jax.observables.kaon_to_pion import br_kl_pi0_h1, br_kplus_piplus_h1
 from lmltdm_jax.observables.muon_g2 import delta_a_mu
-from lmltdm_jax.observables.n_eff import N_EFF_SM, late_neutrinos
+from lmltdm_jax.observables.n_eff import (
+    N_EFF_SM,
+    dark_matter_shift,
+    dark_matter_theory_error,
+    late_neutrinos,
+    n_eff_theory_error,
+)
 from lmltdm_jax.observables.na64mu import na64mu_yield
 from lmltdm_jax.observables.relic_density import N_X, omega_h2
 from lmltdm_jax.observables.relic_theory_error import relic_theory_error
@@ -95,6 +101,9 @@ class Observables(eqx.Module):
     """Neutrino over photon temperature once e+- are gone and Z' decayed (T_gamma << 0.1 MeV)"""
     eta_nu: jax.Array
     """mu_nu/T_nu then, the same for neutrinos and antineutrinos of each flavour"""
+    delta_n_eff_dark_matter: jax.Array
+    """The part of delta_n_eff that light dark matter adds"""
+    n_eff_theory_error: jax.Array
     h0_preferred: jax.Array
     """km/s/Mpc; mean of Planck's H0 at this n_eff (LCDM + N_eff), see :mod:`.hubble`"""
     omega_fraction_nunu: jax.Array
@@ -133,7 +142,12 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
     at_rest, today = pair.at_velocity
     cmb = cmb_annihilation(point, widths, sigma=at_rest)
     frozen = freeze_out(point, pair)
-    neutrinos = late_neutrinos(p.m_zp, p.g_x)
+    added = dark_matter_shift(p.m_zp, p.g_x, p.m_x, point.dark_matter)
+    neutrinos = late_neutrinos(p.m_zp, p.g_x, added)
+    n_eff_error = jnp.hypot(
+        n_eff_theory_error(p.m_zp, neutrinos.delta_n_eff - added[0]),
+        dark_matter_theory_error(p.m_x, added[0], point.dark_matter),
+    )
     n_eff = N_EFF_SM + neutrinos.delta_n_eff
     if settings.higgs_invisible == "talk":
         higgs_invisible = br_h2_invisible_talk(widths)
@@ -176,6 +190,8 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
         sigma_si_cm2=sigma_si(searched),
         t_nu_over_t_gamma=neutrinos.t_nu_over_t_gamma,
         eta_nu=neutrinos.eta_nu,
+        delta_n_eff_dark_matter=added[0],
+        n_eff_theory_error=n_eff_error,
         h0_preferred=h0_preferred(n_eff),
         **{f"omega_fraction_{name}": share for name, share in frozen.shares.items()},
         x_freezeout=frozen.x,

@@ -4,6 +4,9 @@ The table (``scripts/generate_n_eff_table.py``) holds closure D of ``thermal_his
 g >= 3e-8 and its extension C below, with the kinetic mixing at its loop value, on
 1.1 MeV < m < 200 MeV and 1e-12 < g < 1e-2. Its columns come from one solve per node. Delta is taken
 to the Standard Model value of closure D, and N_eff = 3.044 + Delta (3.0440: arXiv:2110.11296).
+
+A second table of the same script adds what dark matter lighter than some 20 MeV changes (closure D,
+1.1 MeV < m_Z' < 200 MeV, 1e-6 < g < 0.03, 1 MeV < m_dm < 60 MeV): see :func:`late_neutrinos`.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.interpolate import CubicSpline
+
+from lmltdm_jax.dark_matter import DarkMatter
+from lmltdm_jax.numerics.interpolate import GridSpline
 
 N_EFF_SM = 3.044  # arXiv:2110.11296
 
@@ -61,6 +67,14 @@ def _patches() -> _Patches:
     )
 
 
+@functools.cache
+def _dark_matter_spline(statistics: int) -> GridSpline:
+    with resources.files("lmltdm_jax.data").joinpath("n_eff", "dark_matter.npz").open("rb") as file:
+        table = dict(np.load(file))
+    axes = [table[name] for name in ("ln_m", "ln_g", "ln_m_dm")]
+    return GridSpline.fit(axes, table["ComplexScalar" if statistics > 0 else "DiracFermion"])
+
+
 def _saturate(u: jax.Array, low: float, high: float) -> jax.Array:
     """u inside [low, high]; outside, exponential approach to one unit beyond; C1 everywhere."""
     below = jnp.minimum(u - low, 0.0)
@@ -68,7 +82,35 @@ def _saturate(u: jax.Array, low: float, high: float) -> jax.Array:
     return jnp.clip(u, low, high) + jnp.expm1(below) - jnp.expm1(-above)
 
 
-def late_neutrinos(m_zp: jax.Array, g_x: jax.Array) -> LateNeutrinos:
+def dark_matter_shift(
+    m_zp: jax.Array, g_x: jax.Array, m_dm: jax.Array, kind: type[DarkMatter]
+) -> jax.Array:
+    """What light dark matter adds to Delta N_eff, ln(T_nu/T_gamma) and mu_nu/T_nu, (..., 3).
+
+    Closure D with X and X* (or chi) in equilibrium with neutrinos and Z' until they are gone. That
+    holds where their relic density is not far too large: they annihilate to neutrinos, or to Z'
+    that decay to them. Continued as a constant outside the table, where it is the value of its
+    edge: below g = 1e-6 neither is known to be in equilibrium, above m_dm = 60 MeV it is 1e-5.
+    Interpolation error of Delta N_eff below 1e-3 for m_Z' and m_dm above 4 MeV and g > 2e-6.
+
+    Args:
+        m_zp, g_x, m_dm: [GeV] where it is a mass, positive, one shape or broadcastable.
+        kind: what the dark matter is; its spin states and statistics matter.
+    """
+    spline = _dark_matter_spline(kind.statistics)
+    logs = [jnp.log(m_zp), jnp.log(jnp.abs(g_x) + 1e-100), jnp.log(m_dm)]
+    inside = []
+    for k, x in enumerate(jnp.broadcast_arrays(*logs)):
+        cells = spline.coefficients.shape[k] - 3
+        u = (x - spline.origin[k]) / spline.cell[k]
+        u = _saturate(u, _MARGIN_CELLS, cells - _MARGIN_CELLS)
+        inside.append(spline.origin[k] + spline.cell[k] * u)
+    return spline(*inside)
+
+
+def late_neutrinos(
+    m_zp: jax.Array, g_x: jax.Array, added: jax.Array | float = 0.0
+) -> LateNeutrinos:
     """Closure D (C for g < 3e-8) with the loop kinetic mixing at q^2 = m_Z'^2, from one look-up.
 
     Bicubic splines in (ln m, ln g); interpolation error of Delta N_eff below 1e-3 for m > 4 MeV.
@@ -90,6 +132,7 @@ def late_neutrinos(m_zp: jax.Array, g_x: jax.Array) -> LateNeutrinos:
     Args:
         m_zp: Z' mass [GeV], positive, any shape.
         g_x: gauge coupling, same shape or broadcastable; its sign is irrelevant.
+        added: what light dark matter adds, of :func:`dark_matter_shift`.
     """
     patches = _patches()
     origin, cell, table = patches.origin, patches.cell, patches.coefficients
@@ -108,7 +151,7 @@ def late_neutrinos(m_zp: jax.Array, g_x: jax.Array) -> LateNeutrinos:
     s, t = ((u_in - i) * cell[0])[..., None, None], ((v_in - j) * cell[1])[..., None]
     rows = ((c[..., 0, :, :] * s + c[..., 1, :, :]) * s + c[..., 2, :, :]) * s + c[..., 3, :, :]
     value = ((rows[..., 0, :] * t + rows[..., 1, :]) * t + rows[..., 2, :]) * t + rows[..., 3, :]
-    shift = fade[..., None] * value
+    shift = fade[..., None] * value + added
     return LateNeutrinos(
         delta_n_eff=shift[..., 0],
         t_nu_over_t_gamma=jnp.exp(shift[..., 1] + patches.standard_model[1]),
@@ -142,3 +185,21 @@ def n_eff_theory_error(m_zp: jax.Array, delta: jax.Array) -> jax.Array:
     heavy = jax.nn.sigmoid((ln_m - np.log(24.5)) / 0.05)
     size = 0.15 * jnp.sqrt(delta**2 + 1e-4)  # 1e-4: no kink at Delta = 0
     return light * size + (1 - light) * (0.06 + heavy * (0.008 - 0.06))
+
+
+def dark_matter_theory_error(
+    m_dm: jax.Array, added: jax.Array, kind: type[DarkMatter]
+) -> jax.Array:
+    """Gaussian theory error of what light dark matter adds, in quadrature to the other; smooth.
+
+    15 % of it and 0.015 a degree of freedom below 30 MeV: differences between closures B and D,
+    that is how far X X* <-> Z'Z' changes the number of neutrinos, stay below 1.2 times that (and
+    below 0.01 above 35 MeV).
+
+    Args:
+        m_dm: mass [GeV].
+        added: to Delta N_eff, the first of :func:`dark_matter_shift`.
+        kind: what the dark matter is.
+    """
+    light = jax.nn.sigmoid((np.log(30e-3) - jnp.log(m_dm)) / 0.1)
+    return jnp.hypot(0.15 * added, 0.03 * kind.spin_states * light)

@@ -83,10 +83,10 @@ class NeutrinoMoments(NamedTuple):
     rho_eta: jax.Array
 
 
-class BoseMoments(NamedTuple):
-    """Moments of a massive boson over powers of T; K is the kinetic energy, rho = K + x n.
+class MassiveMoments(NamedTuple):
+    """Moments of massive particles over powers of T; K is the kinetic energy, rho = K + x n.
 
-    ``n1``, ``k1``, ``k2`` are the integrals of f(1 + f) times 1, (E - m)/T and its square: the
+    ``n1``, ``k1``, ``k2`` are the integrals of f(1 +- f) times 1, (E - m)/T and its square: the
     derivatives of (n, K) at fixed physical momentum along (ln T, mu/T) are built from them.
     """
 
@@ -115,12 +115,13 @@ def neutrino_moments(eta: jax.Array) -> NeutrinoMoments:
     return NeutrinoMoments(n, rho, n_eta, 3 * n)
 
 
-def bose_moments(x: jax.Array, gap: jax.Array) -> BoseMoments:
-    """Three massive Bose-Einstein degrees of freedom, every entry multiplied by exp(gap).
+def massive_moments(x: jax.Array, gap: jax.Array, statistics: int = 1) -> MassiveMoments:
+    """Three massive degrees of freedom, every entry multiplied by exp(gap).
 
     Args:
         x: m/T.
-        gap: (m - mu)/T > 0; the rest-frame occupation is 1/(exp(gap) - 1).
+        gap: (m - mu)/T > 0; the rest-frame occupation is 1/(exp(gap) -+ 1).
+        statistics: 1 for bosons, -1 for fermions.
 
     With (E - m)/T = w^2 the integrands are even and analytic in w up to
     |Im w| = min(sqrt(2 x), sqrt(gap)), so the trapezoidal rule with spacing 0.1 is accurate to
@@ -129,11 +130,13 @@ def bose_moments(x: jax.Array, gap: jax.Array) -> BoseMoments:
     t = _GRID**2
     energy = x + t
     p = _GRID * jnp.sqrt(t + 2 * x)
-    enhanced = 1 / (-jnp.expm1(-gap - t))  # 1 + f
+    exponential = -gap - t
+    inverse = -jnp.expm1(exponential) if statistics > 0 else 1 + jnp.exp(exponential)
+    enhanced = 1 / inverse  # 1 +- f
     phase = 2 * _GRID * _STEP * Z_DOF / (2 * math.pi**2) * p * energy * jnp.exp(-t)
     f = phase * enhanced
     df = f * enhanced
-    return BoseMoments(
+    return MassiveMoments(
         jnp.sum(f), f @ t, jnp.sum(p**2 / (3 * energy) * f), jnp.sum(df), df @ t, df @ t**2
     )
 

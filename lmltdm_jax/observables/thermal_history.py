@@ -23,8 +23,8 @@ Closures:
   already at g > 1e-9 (m/100 keV)^(1/2), the relaxation rate exceeds what fixed steps resolve and
   the result may be NaN.
 
-X and H1 lighter than about 20 MeV can be added to closures A, B and D (:func:`light_x`,
-:func:`light_h1`).
+Dark matter and H1 lighter than about 20 MeV can be added to closures A, B and D
+(:func:`light_dark_matter`, :func:`light_h1`).
 
 Left out: muons and pions (so T < 30 MeV physics only), nu nu <-> Z'Z' (matters only for
 epsilon = 0), flavour-dependent temperatures, spectral distortions; ``n_eff_theory_error`` in
@@ -41,6 +41,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lmltdm_jax.dark_matter import DarkMatter
 from lmltdm_jax.numerics.rosenbrock import integrate
 from lmltdm_jax.observables import plasma as pl
 
@@ -50,13 +51,13 @@ _MAX_GAP = 100.0  # exp(-100) is the least Z' occupation followed in closure C
 _N_EFF_FACTOR = 8 / 7 * (11 / 4) ** (4 / 3)
 
 
-_Kinds = tuple[tuple[float, float], ...]
+_Kinds = tuple[tuple[float, float, int], ...]
 
 
-class Boson(NamedTuple):
-    """A species in equilibrium with neutrinos and Z' until it is gone: entropy goes to that bath.
+class Species(NamedTuple):
+    """Particles in equilibrium with neutrinos and Z' until gone: entropy goes to that bath.
 
-    Its own freeze-out is left out: what stays behind (the dark matter) has no energy to speak of.
+    Their own freeze-out is left out: what stays behind (dark matter) has no energy to speak of.
     """
 
     mass: jax.Array | float
@@ -64,20 +65,22 @@ class Boson(NamedTuple):
     dof: float
     weight: float
     """mu = weight mu_nu in closure D: the units of neutrino number it carries"""
+    statistics: int = 1
+    """1 for bosons, -1 for fermions"""
 
 
-def light_x(m_x: jax.Array | float) -> Boson:
-    """X and X*, mass in GeV, kept in equilibrium by X X* <-> nu nubar.
+def light_dark_matter(kind: type[DarkMatter], mass: jax.Array | float) -> Species:
+    """X and X* (chi and its antiparticle), mass in GeV, in equilibrium by X X* <-> nu nubar.
 
     In closure D that fixes mu_X = mu_nu. X X* <-> Z' Z' alone would mean mu_X = 2 mu_nu, and both
     together change the neutrino number, which is closure B while X are there.
     """
-    return Boson(m_x, 2.0, 1.0)
+    return Species(mass, 2.0 * kind.spin_states, 1.0, kind.statistics)
 
 
-def light_h1(m_h1: jax.Array | float) -> Boson:
+def light_h1(m_h1: jax.Array | float) -> Species:
     """H1, mass in GeV, in equilibrium by H1 <-> Z' Z' (on or off shell)."""
-    return Boson(m_h1, 1.0, 4.0)
+    return Species(m_h1, 1.0, 4.0)
 
 
 def _hubble(rho: jax.Array) -> jax.Array:
@@ -118,11 +121,11 @@ class _Bath(NamedTuple):
     rho_eta: jax.Array
 
 
-def _bosons(x, eta, dof: float, weight: float) -> _Bath:
-    """Bosons of mass x T_nu with mu = weight mu_nu, in equilibrium with the neutrinos."""
-    z = pl.bose_moments(x, x - weight * eta)
+def _massive(x, eta, dof: float, weight: float, statistics: int = 1) -> _Bath:
+    """Particles of mass x T_nu with mu = weight mu_nu, in equilibrium with the neutrinos."""
+    z = pl.massive_moments(x, x - weight * eta, statistics)
     size = dof / pl.Z_DOF * jnp.exp(weight * eta - x)
-    e1 = z.k1 + x * z.n1  # integral of (E/T) f (1 + f)
+    e1 = z.k1 + x * z.n1  # integral of (E/T) f (1 +- f)
     e2 = z.k2 + 2 * x * z.k1 + x**2 * z.n1
     rho = z.kinetic + x * z.n
     return _Bath(
@@ -139,7 +142,7 @@ def _bosons(x, eta, dof: float, weight: float) -> _Bath:
 def _equilibrium_rhs(y, m, width_ee, closure: str, with_z: bool, masses=(), kinds=()):
     """Closures A, B, D: y = (ln T_gamma/MeV, d = ln T_nu/T_gamma, eta = mu_nu/T_nu), y' = dy/dN.
 
-    ``masses`` [MeV] and ``kinds`` (degrees of freedom, weight) are those of further bosons.
+    ``masses`` [MeV] and ``kinds`` (degrees of freedom, weight, statistics): further species.
     """
     ln_t, d, eta = y
     t = jnp.exp(ln_t)
@@ -150,11 +153,11 @@ def _equilibrium_rhs(y, m, width_ee, closure: str, with_z: bool, masses=(), kind
     neutrinos = _Bath(nu.n, 3 * nu.n, nu.n_eta, nu.rho, 4 / 3 * nu.rho, 4 * nu.rho, nu.rho_eta)
     species = [neutrinos]
     to_x = jnp.exp(-d) / t
-    for mass, (dof, weight) in zip(masses, kinds, strict=True):
-        species.append(_bosons(mass * to_x, eta, dof, weight))
+    for mass, kind in zip(masses, kinds, strict=True):
+        species.append(_massive(mass * to_x, eta, *kind))
     if with_z:
         # each Z' carries two units of neutrino number and mu_Z' = 2 mu_nu
-        species.append(_bosons(m * to_x, eta, pl.Z_DOF, 2.0))
+        species.append(_massive(m * to_x, eta, pl.Z_DOF, 2.0))
         if closure != "A":
             x = m / t
             h1, h2 = pl.decay_densities(x)
@@ -194,7 +197,7 @@ def _dynamical_rhs(y, m, width_ee, width_nu):
     x_nu = x_g * jnp.exp(-d)
     x_z = x_nu * jnp.exp(-z)
     gap = jax.nn.softplus(v)
-    bose = pl.bose_moments(x_z, gap)
+    bose = pl.massive_moments(x_z, gap)
     size = jnp.exp(-gap)  # the true moments are size * bose, in units of T_Z
     # Gain minus loss over m^4 exp(-gap)
     (n_g, e_g), (n_nu, e_nu), (n_z, e_z) = (pl.decay_densities(x) for x in (x_g, x_nu, x_z))
@@ -321,7 +324,7 @@ def thermal_history_ode(
     epsilon: jax.Array,
     closure: str = "D",
     steps: int | None = None,
-    bosons: Sequence[Boson] = (),
+    species: Sequence[Species] = (),
 ) -> FinalState:
     """N_eff, T_nu/T_gamma and mu_nu/T_nu after e+- annihilation and Z' decay.
 
@@ -332,17 +335,17 @@ def thermal_history_ode(
             Only its square matters. Not used by closure A.
         closure: ``"A"``, ``"B"``, ``"C"`` or ``"D"``, see the module docstring.
         steps: integration steps; the default gives 1e-5 on N_eff.
-        bosons: further light species, e.g. ``[light_x(7e-3)]``; not with closure C.
+        species: further light ones, e.g. ``[light_h1(7e-3)]``; not with closure C.
 
-    Works under jit, vmap, forward and reverse differentiation, along the bosons' masses too.
+    Works under jit, vmap, forward and reverse differentiation, along the masses of species too.
     """
     if closure not in CLOSURES:
         raise ValueError(f"closure must be one of {CLOSURES}, got {closure!r}")
-    if bosons and closure == "C":
+    if species and closure == "C":
         raise ValueError("closure C has no species besides neutrinos and Z'")
-    masses = [1e3 * boson.mass for boson in bosons]
+    masses = [1e3 * one.mass for one in species]
     inputs = jnp.stack([jnp.asarray(v, float) for v in (1e3 * m_zp, g_x, epsilon, *masses)])
-    kinds = tuple((boson.dof, boson.weight) for boson in bosons)
+    kinds = tuple((one.dof, one.weight, one.statistics) for one in species)
     return FinalState(*_solve_jit(inputs, closure, True, steps or _STEPS[closure], kinds))
 
 
