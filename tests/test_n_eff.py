@@ -12,6 +12,7 @@ from scipy.integrate import quad
 
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.kinetic_mixing import kinetic_mixing
+from lmltdm_jax.observables import thermal_history
 from lmltdm_jax.observables.n_eff import (
     N_EFF_SM,
     delta_n_eff,
@@ -120,8 +121,31 @@ def test_golden_small_coupling():
 def test_golden_closure_c():
     rows = [e for e in GOLDEN["closure_C"] if e["m"] >= 1 and e["g"] > 1e-13 and e["Neff"] < 5]
     m, g, expected = np.array([[e["m"], e["g"], e["Neff"]] for e in rows]).T
-    # 3.5e-3: production above the reference's starting temperature, included here
+    # 3.5e-3: production above the reference's starting temperature, included here; next test
     np.testing.assert_allclose(ode("C", m, g, g / 70), expected, atol=3.5e-3)
+
+
+def test_golden_closure_c_from_its_own_start(monkeypatch):
+    """T = 20 MeV and a Z' occupation of e^-14 at rest, where no equilibrium follows at once."""
+    rows = [e for e in GOLDEN["closure_C"] if e["m"] >= 1 and 1e-13 < e["g"] < 3e-8]
+    m, g, expected = np.array([[e["m"], e["g"], e["Neff"]] for e in rows if e["Neff"] < 5]).T
+    ours, begin = thermal_history._range, thermal_history._freeze_in_start
+
+    def from_20_mev(m, width_nu):
+        t_start, length = ours(m, width_nu)
+        cold = jnp.maximum(20.0, m / 2.5)
+        return cold, length + jnp.log(cold / t_start)
+
+    def nearly_empty(m, t_start, width_nu):
+        ln_t, d, eta, *_ = begin(m, t_start, width_nu)
+        return jnp.stack([ln_t, d, eta, np.log(2 / 3) + 0.0 * m, 14.0 + 0.0 * m])
+
+    monkeypatch.setattr(thermal_history, "_range", from_20_mev)
+    monkeypatch.setattr(thermal_history, "_freeze_in_start", nearly_empty)
+    # Not through the compiled program, which has our start.
+    solve = jax.vmap(lambda v: thermal_history._outputs(v, "C", True, 2400, ())[0])
+    value = jax.jit(solve)(jnp.stack([m, g, g / 70], axis=1))
+    np.testing.assert_allclose(value, expected, atol=2e-3)
 
 
 def test_closures_c_and_d_join():
