@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -21,9 +22,13 @@ import optax
 from flowjax.bijections import RationalQuadraticSpline
 from flowjax.distributions import StandardNormal, Transformed
 from flowjax.flows import coupling_flow
-from flowjax.train import fit_to_data
 from paramax import unwrap
 from scipy.special import logsumexp
+
+with warnings.catch_warnings():
+    # tqdm, in a notebook without ipywidgets: its bar is switched off here.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    from flowjax.train import fit_to_data
 
 _LAYERS, _WIDTH, _KNOTS, _INTERVAL = 6, 64, 12, 4.0
 _BATCH, _RATE = 1024, 5e-3

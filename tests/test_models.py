@@ -34,6 +34,7 @@ TERMS_OF_H1 = (
     "e949_kpi_x",
     "koto_kpi0_x",
     "vacuum_stability",
+    "higgs_signal_strength",
 )
 TINY = fitting.FitSettings(64, 3, LearnSettings(600, 4, 2, 3, 256), NutsSettings(4, 2, 4, 3, 2, 3))
 
@@ -101,9 +102,16 @@ def test_what_only_the_zp_decides_is_shared_with_the_dark_higgs_model(cls, evalu
     benchmark = cls.benchmark()
     params = Parameters.benchmark().replace(m_zp=benchmark.m_zp, g_x=benchmark.g_x, sin_theta=1e-8)
     other = jax.jit(current.evaluate)(params).observables
-    for name in ("delta_a_mu", "n_eff", "trident_ratio_ccfr", "borexino_be7_ratio", "h0_preferred"):
+    for name in ("delta_a_mu", "trident_ratio_ccfr", "borexino_be7_ratio"):
         mine = np.asarray(getattr(found.observables, name))[0]
         assert mine == pytest.approx(float(getattr(other, name)), rel=1e-10), name
+    # N_eff has a part of the Z' and one of light dark matter, which these models have.
+    mine, theirs = (
+        np.ravel(o.delta_n_eff - o.delta_n_eff_dark_matter)[0] for o in (found.observables, other)
+    )
+    assert mine == pytest.approx(theirs, rel=1e-10)
+    assert abs(np.asarray(found.observables.delta_n_eff_dark_matter)[0]) > 1e-4
+    assert abs(float(other.delta_n_eff_dark_matter)) < 1e-4
 
 
 @pytest.mark.parametrize("cls", ZP_ONLY)

@@ -104,6 +104,7 @@ CURRENT_TERMS = [
     "unitarity",
     "vacuum_stability",
     "h1_width",
+    "higgs_signal_strength",
 ]
 
 

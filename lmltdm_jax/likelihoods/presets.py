@@ -16,6 +16,7 @@ from lmltdm_jax.likelihoods.charm2_trident import Charm2Trident
 from lmltdm_jax.likelihoods.cmb_annihilation import CmbAnnihilation
 from lmltdm_jax.likelihoods.direct_detection import DirectDetection
 from lmltdm_jax.likelihoods.higgs_invisible import HiggsInvisible
+from lmltdm_jax.likelihoods.higgs_signal_strength import HiggsSignalStrength
 from lmltdm_jax.likelihoods.hubble import Hubble
 from lmltdm_jax.likelihoods.measurement import Measurement
 from lmltdm_jax.likelihoods.meson_to_h1 import MesonToH1BestFit, MesonToH1Limit
@@ -106,6 +107,7 @@ def _current() -> Preset:
             DirectDetection.load("darkside50_si"),
             DirectDetection.load("xenon1t_si"),
             *(term.load() for term in THEORY_TERMS),
+            HiggsSignalStrength(load("higgs_signal_strength", "mu_pdg2026")),
         ),
     )
 

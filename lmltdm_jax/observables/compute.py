@@ -25,6 +25,7 @@ from lmltdm_jax.observables.direct_detection import sigma_si
 from lmltdm_jax.observables.freeze_out import freeze_out
 from lmltdm_jax.observables.h1_escape import br_h1_invisible
 from lmltdm_jax.observables.higgs_invisible import br_h2_invisible, br_h2_invisible_talk
+from lmltdm_jax.observables.higgs_signal_strength import higgs_signal_strength
 from lmltdm_jax.observables.hubble import h0_preferred
 from lmltdm_jax.observables.kaon_to_pion import br_kl_pi0_h1, br_kplus_piplus_h1
 from lmltdm_jax.observables.muon_g2 import delta_a_mu
@@ -70,6 +71,7 @@ class Observables(eqx.Module):
     br_bplus_kplus_inv: jax.Array
     """SM + new physics, which do not interfere"""
     br_h2_inv: jax.Array
+    higgs_signal_strength: jax.Array
     gamma_h1: jax.Array
     gamma_zp: jax.Array
     br_h1_inv: jax.Array
@@ -168,6 +170,7 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
         br_bplus_kplus_nunu_sm=standard_model,
         br_bplus_kplus_inv=new_physics + standard_model,
         br_h2_inv=higgs_invisible,
+        higgs_signal_strength=higgs_signal_strength(point, widths),
         gamma_h1=widths.h1.total,
         gamma_zp=widths.zp.total,
         br_h1_inv=h1_invisible,
