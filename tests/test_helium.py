@@ -11,6 +11,7 @@ from lmltdm_jax import InputError
 from lmltdm_jax.likelihoods.helium import Helium
 from lmltdm_jax.likelihoods.n_eff import NEff
 from lmltdm_jax.observables.helium import helium_fit, helium_fraction
+from lmltdm_jax.observables.n_eff import n_eff_theory_error
 
 pytestmark = pytest.mark.fast
 OMEGA_B, TAU = 0.0224, 879.4
@@ -38,10 +39,8 @@ def test_against_the_code_it_was_fitted_to():
 
 def context(n_eff, m_zp=0.0115):
     n_eff = jnp.asarray(n_eff, float)
-    return SimpleNamespace(
-        point=SimpleNamespace(params=SimpleNamespace(m_zp=jnp.asarray(m_zp))),
-        observables=SimpleNamespace(n_eff=n_eff, delta_n_eff=n_eff - 3.044),
-    )
+    error = n_eff_theory_error(jnp.asarray(m_zp), n_eff - 3.044)
+    return SimpleNamespace(observables=SimpleNamespace(n_eff=n_eff, n_eff_theory_error=error))
 
 
 def test_term():
