@@ -82,8 +82,8 @@ class SplineRows(NamedTuple):
 class GridSpline(NamedTuple):
     """Cubic spline through a table on a grid of evenly spaced axes, two continuous derivatives.
 
-    Natural ends (no second derivative): less accurate in the outermost cells. Held as coefficients
-    of B-splines: a value is a sum over four of them along each axis.
+    The two cells at each end share one polynomial (not-a-knot). Held as coefficients of B-splines:
+    a value is a sum over four of them along each axis.
     """
 
     origin: np.ndarray
@@ -100,7 +100,9 @@ class GridSpline(NamedTuple):
         for k, (axis, cell) in enumerate(zip(axes, cells, strict=True)):
             even = axis[0] + cell * np.arange(len(axis))
             knots = axis[0] + cell * np.arange(-3, len(axis) + 3)
-            spline = make_interp_spline(even, values, k=3, t=knots, bc_type="natural", axis=k)
+            ends = CubicSpline(even, values, axis=k)(even[[0, -1]], 2)
+            bends = tuple([(2, end)] for end in np.moveaxis(ends, k, 0))
+            spline = make_interp_spline(even, values, k=3, t=knots, bc_type=bends, axis=k)
             values = np.moveaxis(spline.c, 0, k)
         return cls(np.array([axis[0] for axis in axes]), np.array(cells), values)
 

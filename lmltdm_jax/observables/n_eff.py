@@ -6,7 +6,7 @@ g >= 3e-8 and its extension C below, with the kinetic mixing at its loop value, 
 to the Standard Model value of closure D, and N_eff = 3.044 + Delta (3.0440: arXiv:2110.11296).
 
 A second table of the same script adds what dark matter lighter than some 20 MeV changes (closure D,
-1.1 MeV < m_Z' < 200 MeV, 1e-6 < g < 0.03, 1 MeV < m_dm < 60 MeV): see :func:`late_neutrinos`.
+1.1 MeV < m_Z' < 200 MeV, 1e-6 < g < 0.03, 1 MeV < m_dm < 60 MeV): see :func:`dark_matter_shift`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from lmltdm_jax.dark_matter import DarkMatter
 from lmltdm_jax.numerics.interpolate import GridSpline
@@ -39,38 +38,21 @@ class LateNeutrinos(NamedTuple):
     """mu_nu/T_nu, equal for neutrinos and antineutrinos (a number, not an asymmetry)"""
 
 
-class _Patches(NamedTuple):
-    """Bicubic splines of the columns of :class:`LateNeutrinos`, less their Standard Model values.
-
-    ``coefficients`` (cells_m, cells_g, 4, 4, 3) multiply t_m^(3-i) t_g^(3-j), t in units of the
-    coordinate from the lower corner of a cell.
-    """
-
-    origin: np.ndarray
-    cell: np.ndarray
-    coefficients: np.ndarray
-    standard_model: np.ndarray
+def _table(name: str) -> dict[str, np.ndarray]:
+    with resources.files("lmltdm_jax.data").joinpath("n_eff", name).open("rb") as file:
+        return dict(np.load(file))
 
 
 @functools.cache
-def _patches() -> _Patches:
-    with resources.files("lmltdm_jax.data").joinpath("n_eff", "table.npz").open("rb") as stream:
-        table = dict(np.load(stream))
-    along_m = CubicSpline(table["ln_m"], table["shift"], axis=0).c  # (4, cells_m, nodes_g, 3)
-    both = CubicSpline(table["ln_g"], along_m, axis=2).c  # (4, cells_g, 4, cells_m, 3)
-    axes = (table["ln_m"], table["ln_g"])
-    return _Patches(
-        origin=np.array([axis[0] for axis in axes]),
-        cell=np.array([axis[1] - axis[0] for axis in axes]),
-        coefficients=np.ascontiguousarray(both.transpose(3, 1, 2, 0, 4)),
-        standard_model=table["standard_model"],
-    )
+def _zp_spline() -> tuple[GridSpline, np.ndarray]:
+    """Columns of :class:`LateNeutrinos` less their Standard Model values, and these (3,)."""
+    table = _table("table.npz")
+    return GridSpline.fit([table["ln_m"], table["ln_g"]], table["shift"]), table["standard_model"]
 
 
 @functools.cache
 def _dark_matter_spline(statistics: int) -> GridSpline:
-    with resources.files("lmltdm_jax.data").joinpath("n_eff", "dark_matter.npz").open("rb") as file:
-        table = dict(np.load(file))
+    table = _table("dark_matter.npz")
     axes = [table[name] for name in ("ln_m", "ln_g", "ln_m_dm")]
     return GridSpline.fit(axes, table["ComplexScalar" if statistics > 0 else "DiracFermion"])
 
@@ -98,14 +80,22 @@ def dark_matter_shift(
         kind: what the dark matter is; its spin states and statistics matter.
     """
     spline = _dark_matter_spline(kind.statistics)
-    logs = [jnp.log(m_zp), jnp.log(jnp.abs(g_x) + 1e-100), jnp.log(m_dm)]
-    inside = []
-    for k, x in enumerate(jnp.broadcast_arrays(*logs)):
-        cells = spline.coefficients.shape[k] - 3
-        u = (x - spline.origin[k]) / spline.cell[k]
-        u = _saturate(u, _MARGIN_CELLS, cells - _MARGIN_CELLS)
-        inside.append(spline.origin[k] + spline.cell[k] * u)
-    return spline(*inside)
+    logs = jnp.broadcast_arrays(jnp.log(m_zp), _log_coupling(g_x), jnp.log(m_dm))
+    return spline(*(_inside(spline, k, x) for k, x in enumerate(logs)))
+
+
+def _log_coupling(g_x: jax.Array) -> jax.Array:
+    # 1e-100: g = 0 gives 0, not NaN
+    return jnp.log(jnp.abs(g_x) + 1e-100)
+
+
+def _inside(spline: GridSpline, axis: int, x: jax.Array) -> jax.Array:
+    """A coordinate moved into the tabulated range, smoothly from one cell before its ends on."""
+    cells = spline.coefficients.shape[axis] - 3
+    u = (x - spline.origin[axis]) / spline.cell[axis]
+    return spline.origin[axis] + spline.cell[axis] * _saturate(
+        u, _MARGIN_CELLS, cells - _MARGIN_CELLS
+    )
 
 
 def late_neutrinos(
@@ -113,7 +103,7 @@ def late_neutrinos(
 ) -> LateNeutrinos:
     """Closure D (C for g < 3e-8) with the loop kinetic mixing at q^2 = m_Z'^2, from one look-up.
 
-    Bicubic splines in (ln m, ln g); interpolation error of Delta N_eff below 1e-3 for m > 4 MeV.
+    Cubic splines in (ln m, ln g); interpolation error of Delta N_eff below 1e-3 for m > 4 MeV.
     Finite with a continuous gradient for all positive arguments. Outside the table:
 
     * m < 1.1 MeV: constant in m. Z' -> e+ e- closes at 1.022 MeV, where the true Delta falls by an
@@ -134,28 +124,16 @@ def late_neutrinos(
         g_x: gauge coupling, same shape or broadcastable; its sign is irrelevant.
         added: what light dark matter adds, of :func:`dark_matter_shift`.
     """
-    patches = _patches()
-    origin, cell, table = patches.origin, patches.cell, patches.coefficients
-    shape = np.array(table.shape[:2])
-    u = (jnp.log(m_zp) - origin[0]) / cell[0]
-    # 1e-100: g = 0 gives 0, not NaN
-    v = (jnp.log(jnp.abs(g_x) + 1e-100) - origin[1]) / cell[1]
-    u_in = _saturate(u, _MARGIN_CELLS, shape[0] - _MARGIN_CELLS)
-    v_in = _saturate(v, _MARGIN_CELLS, shape[1] - _MARGIN_CELLS)
+    spline, standard_model = _zp_spline()
+    m, g = jnp.broadcast_arrays(jnp.log(m_zp), _log_coupling(g_x))
+    m_in, g_in = _inside(spline, 0, m), _inside(spline, 1, g)
     # 1 inside with zero slope at the edge, hence C1
-    fade = jnp.exp(-cell[0] * jnp.maximum(u - u_in, 0.0) - cell[1] * jnp.maximum(v_in - v, 0.0))
-
-    i = jnp.clip(jax.lax.stop_gradient(u_in).astype(int), 0, shape[0] - 1)
-    j = jnp.clip(jax.lax.stop_gradient(v_in).astype(int), 0, shape[1] - 1)
-    c = jnp.asarray(table)[i, j]
-    s, t = ((u_in - i) * cell[0])[..., None, None], ((v_in - j) * cell[1])[..., None]
-    rows = ((c[..., 0, :, :] * s + c[..., 1, :, :]) * s + c[..., 2, :, :]) * s + c[..., 3, :, :]
-    value = ((rows[..., 0, :] * t + rows[..., 1, :]) * t + rows[..., 2, :]) * t + rows[..., 3, :]
-    shift = fade[..., None] * value + added
+    fade = jnp.exp(-jnp.maximum(m - m_in, 0.0) - jnp.maximum(g_in - g, 0.0))
+    shift = fade[..., None] * spline(m_in, g_in) + added
     return LateNeutrinos(
         delta_n_eff=shift[..., 0],
-        t_nu_over_t_gamma=jnp.exp(shift[..., 1] + patches.standard_model[1]),
-        eta_nu=shift[..., 2] + patches.standard_model[2],
+        t_nu_over_t_gamma=jnp.exp(shift[..., 1] + standard_model[1]),
+        eta_nu=shift[..., 2] + standard_model[2],
     )
 
 
