@@ -41,10 +41,10 @@ def to_arviz(fit: Fit) -> Any:
     """
     draws = fit.draws
     names = observable_columns(fit.target.coordinates.prior.model)
-    observables = {name: draws.columns[name] for name in names}
+    observables = {name: fit.columns[name] for name in names}
     terms = {
         name.removeprefix("loglike_"): column
-        for name, column in draws.columns.items()
+        for name, column in fit.columns.items()
         if name.startswith("loglike_")
     }
     groups = {

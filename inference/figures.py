@@ -97,7 +97,7 @@ def predictive(fit: Fit) -> Figure:
     ax.axvspan(-1, 1, color="0.88")
     ax.axvline(0, color=_DATA, lw=1)
     for row, term in enumerate(terms):
-        pulls = fit.draws.columns[f"pull_{term.name}"]
+        pulls = fit.columns[f"pull_{term.name}"]
         low, left, middle, right, high = np.quantile(pulls, (0.025, 0.16, 0.5, 0.84, 0.975))
         ax.plot([low, high], [row, row], color=_COLOUR, lw=1.2)
         ax.plot([left, right], [row, row], color=_COLOUR, lw=5, solid_capstyle="butt")

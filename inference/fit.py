@@ -24,7 +24,7 @@ from .coordinates import Coordinates
 from .learn import Learned, LearnSettings, learn
 from .nuts import Block, NutsSettings, Sampler
 from .prior import Prior
-from .target import Evaluated, Target
+from .target import Evaluated, Target, columns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,14 +73,15 @@ class Fit:
     tempered: smc.Stage
     learned: Learned
     blocks: tuple[Block, ...]
+    columns: dict[str, np.ndarray]
+    """of the draws, (chains, draws): observables, ``loglike_<term>`` and ``pull_<term>``"""
     wall_s: float
     complete: bool
 
     @property
     def draws(self) -> Evaluated:
         """All draws, arrays (chains, draws, ...)."""
-        parts = [block.points for block in self.blocks]
-        return jax.tree.map(lambda *a: np.concatenate(a, axis=1), *parts)
+        return _joined(self.blocks)
 
     def statistic(self, name: str) -> np.ndarray:
         """(chains, draws) of a field of :class:`Block`."""
@@ -169,6 +170,8 @@ def run(
     except KeyboardInterrupt:
         if not state.blocks:
             raise
+    progress("predict", 0.0, "observables of the draws")
+    found = columns(target, _joined(state.blocks).y)
     return Fit(
         target,
         settings,
@@ -176,9 +179,14 @@ def run(
         state.stage,
         learned,
         state.blocks,
+        found,
         state.wall_s,
         state.done == total,
     )
+
+
+def _joined(blocks: tuple[Block, ...]) -> Evaluated:
+    return jax.tree.map(lambda *a: np.concatenate(a, axis=1), *(b.points for b in blocks))
 
 
 _FIRST_BETA = 1e-6

@@ -101,7 +101,7 @@ def _learn_shell(
     if axis is None:
         return None
     points = evaluate(target, Archive.of(population.y).draw(rng, n))
-    return learn_shift(points.y, target.shell_excess(points), axis, seed)
+    return learn_shift(points.y, points.shell_excess, axis, seed)
 
 
 def _shifted(target: Target, shift: LearnedShift | None) -> Target:

@@ -75,7 +75,7 @@ def text(fit: Fit, summary: dict[str, Any]) -> str:
         quality = f"{row['ess_bulk']:.0f} | {row['ess_tail']:.0f} | {row['r_hat']:.3f}"
         lines.append(f"| {parameter} | {units.get(parameter, '')} | {numbers} | {quality} |")
     lines += ["", "| term | measured | median pull | mean ln L |", "|---|---|---|---|"]
-    columns = fit.draws.columns
+    columns = fit.columns
     for term in fit.target.likelihood.term_list:
         pull = np.median(columns[f"pull_{term.name}"])
         mean = np.mean(columns[f"loglike_{term.name}"])

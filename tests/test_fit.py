@@ -44,7 +44,7 @@ def command(target, monkeypatch):
 def test_the_run_is_complete_and_its_numbers_are_those_of_its_points(whole, target):
     draws = whole.draws
     assert whole.complete and draws.y.shape == (4, 12, 7)
-    columns = draws.columns
+    columns = whole.columns
     terms = [f"loglike_{term.name}" for term in target.likelihood.term_list]
     np.testing.assert_allclose(sum(columns[t] for t in terms), draws.log_likelihood, rtol=1e-12)
     values = diagnostics.parameters(whole)

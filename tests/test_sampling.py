@@ -35,7 +35,7 @@ class TwoModes(Target):
             jnp.log(1 - SHARE) + mode(-DISTANCE), jnp.log(SHARE) + mode(DISTANCE)
         )
         prior = -0.5 * jnp.sum(y**2) / WIDE**2 - 3 * jnp.log(WIDE * jnp.sqrt(2 * jnp.pi))
-        return prior, likelihood, {}
+        return prior, likelihood, jnp.zeros(())
 
 
 TARGET = TwoModes()
