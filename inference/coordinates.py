@@ -178,7 +178,7 @@ class Coordinates(eqx.Module):
     def __post_init__(self) -> None:
         axis = self.shell_axis
         if axis is not None and self.learned is None:
-            self.learned = LearnedShift.zero(self.prior.dimension, axis)
+            self.learned = LearnedShift.zero(self.prior.names, axis)
 
     @property
     def shell_axis(self) -> int | None:

@@ -1,28 +1,30 @@
 """From the tempered population to a density that covers the posterior, and its evidence.
 
-Four steps: learn what the estimate of the relic shell misses (:mod:`learned_shell`); let the
-population walk on to get more points; fit a flow to them (:mod:`flow`); draw from a mixture of the
-flow and of kernels on the population, and weight the draws (:mod:`importance`). Tempering has to
-find every mode; how much of the posterior each holds is measured here.
+Five steps: learn what the estimate of the relic shell misses (:mod:`learned_shell`); let the
+population walk on to get more points; fit a flow to them (:mod:`flow`); do the same again for each
+island off the shell (:mod:`islands`); draw from a mixture of the flows and of kernels on the
+population, and weight the draws (:mod:`importance`). Tempering has to find every mode; how much of
+the posterior each holds is measured here.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from .flow import Flow, Mixture
+from .archive import Archive
+from .flow import Density, Flow, Mixture
 from .importance import Importance, importance
-from .jumps import Archive, sweep
-from .learned_shell import LearnedShift, learn_shift
+from .islands import island_densities, sheared
+from .jumps import sweep
+from .learned_shell import LearnedShift, learn_around
 from .target import Evaluated, Target, evaluate
 
 FLOW_SHARE = 0.8
-"""Of the draws, the rest comes from the kernels; the same in the jumps of the chains."""
+"""Of the draws that are not for islands; the rest of them comes from the kernels."""
+ISLAND_SHARE = 0.15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Learned:
     """What the chains start from: all in the coordinates that ``shift`` straightens."""
 
     shift: LearnedShift | None
-    flow: Flow
+    density: Mixture
+    """what was weighted, and what the chains' jumps propose"""
     population: Evaluated
     """equally weighted draws of the posterior"""
     importance: Importance
@@ -56,8 +59,7 @@ class Learned:
 
     def proposals(self) -> tuple[Archive, Mixture]:
         """Archive and density of the chains' jumps."""
-        archive = Archive.of(self.population.y)
-        return archive, Mixture((self.flow, archive), (FLOW_SHARE, 1.0 - FLOW_SHARE))
+        return Archive.of(self.population.y), self.density
 
 
 def learn(
@@ -74,10 +76,7 @@ def learn(
     target, points = _shifted(target, shift), population
     if shift is not None:
         # The same points: only the coordinate along the shell has another origin.
-        moved = np.asarray(jax.jit(jax.vmap(shift))(jnp.asarray(points.y)))
-        y = points.y.copy()
-        y[:, shift.axis] -= moved
-        points = points._replace(y=y)
+        points = points._replace(y=sheared(points.y, shift, -1.0))
     archive, walked = Archive.of(points.y), [points.y]
     for i in range(settings.sweeps):
         if i % settings.every == 0:
@@ -87,11 +86,21 @@ def learn(
             walked.append(points.y)
     progress(0.4, "fitting a flow to the points")
     flow = Flow.fit(np.concatenate(walked), settings.epochs, seed)
-    progress(0.8, "weighting draws of the flow")
-    density = Mixture((flow, archive), (FLOW_SHARE, 1.0 - FLOW_SHARE))
+    progress(0.6, "learning the islands off the shell")
+    islands = list(island_densities(target, points, settings.epochs, rng, seed))
+    progress(0.8, "weighting draws of what was learned")
+    density = _mixture((flow, archive), islands)
     weighted = importance(target, density, settings.draws, rng)
     progress(1.0, f"{weighted.efficiency:.1%} of the draws count")
-    return Learned(shift, flow, weighted.resampled(len(population.y), rng), weighted)
+    return Learned(shift, density, weighted.resampled(len(population.y), rng), weighted)
+
+
+def _mixture(everywhere: tuple[Flow, Archive], islands: Sequence[tuple[float, Density]]) -> Mixture:
+    """Islands by their share, but at least ``ISLAND_SHARE`` each: it is not known well yet."""
+    of_islands = [max(share, ISLAND_SHARE) for share, _ in islands]
+    rest = 1.0 / (1.0 + sum(of_islands))
+    shares = (FLOW_SHARE * rest, (1.0 - FLOW_SHARE) * rest, *(rest * s for s in of_islands))
+    return Mixture((*everywhere, *(density for _, density in islands)), shares)
 
 
 def _learn_shell(
@@ -100,8 +109,12 @@ def _learn_shell(
     axis = target.shell_axis
     if axis is None:
         return None
-    points = evaluate(target, Archive.of(population.y).draw(rng, n))
-    return learn_shift(points.y, points.shell_excess, axis, seed)
+    names = target.coordinates.prior.names
+
+    def excess(y: np.ndarray) -> np.ndarray:
+        return evaluate(target, y).shell_excess
+
+    return learn_around(names, axis, population.y, excess, n, rng, seed)
 
 
 def _shifted(target: Target, shift: LearnedShift | None) -> Target:

@@ -20,8 +20,9 @@ from numpyro.infer.util import ParamInfo
 
 from lmltdm_jax.numerics.compiling import top_level_jit
 
+from .archive import Archive
 from .flow import Density
-from .jumps import Archive, sweep
+from .jumps import sweep
 from .target import Evaluated, Target, evaluate
 
 TARGET_ACCEPT = 0.9

@@ -17,7 +17,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
-from .jumps import Archive, sweep
+from .archive import Archive
+from .jumps import sweep
 from .target import Evaluated, Target, evaluate
 
 ESS_FRACTION = 0.6

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lmltdm_jax.inference import smc
+from lmltdm_jax.inference.archive import Archive
 from lmltdm_jax.inference.coordinates import Coordinates
 from lmltdm_jax.inference.flow import Flow, Mixture
 from lmltdm_jax.inference.importance import importance
-from lmltdm_jax.inference.jumps import Archive
 from lmltdm_jax.inference.learn import LearnSettings, learn
 from lmltdm_jax.inference.learned_shell import LearnedShift, learn_shift
 from lmltdm_jax.inference.prior import Prior
@@ -213,7 +213,7 @@ def test_the_shift_of_a_shell_is_found_from_points_around_it():
     excess = -slope * (y[:, 3] - 0.4 - shift)
     # A twentieth is on another branch.
     excess[::20] += rng.uniform(0.2, 2.0, size=1000)
-    learned = learn_shift(y, excess, 3, seed=0)
+    learned = learn_shift(list("abcd"), y, excess, 3, seed=0)
     left = np.asarray(jax.vmap(learned)(jnp.asarray(y))) - 0.4 - shift
     assert np.std(shift) > 0.02
     assert np.sqrt(np.mean(left**2)) < 2e-3
@@ -221,14 +221,14 @@ def test_the_shift_of_a_shell_is_found_from_points_around_it():
 
 def test_too_few_points_teach_nothing():
     y = np.random.default_rng(8).standard_normal((50, 4))
-    learned = learn_shift(y, np.full(50, 0.1), 3, seed=0)
+    learned = learn_shift(list("abcd"), y, np.full(50, 0.1), 3, seed=0)
     assert float(learned(jnp.ones(4))) == 0.0
 
 
 def test_coordinates_stay_a_bijection_whatever_was_learned(talk2024):
     """Round trip, and the same density at the same point: the shear has Jacobian one."""
     plain = Coordinates(Prior.for_likelihood(talk2024))
-    shift = LearnedShift.zero(7, plain.shell_axis, seed=1)
+    shift = LearnedShift.zero(plain.prior.names, plain.shell_axis, seed=1)
     rng = np.random.default_rng(9)
     weights = tuple(w + 0.3 * jnp.asarray(rng.standard_normal(w.shape)) for w in shift.weights)
     sheared = plain.with_learned(LearnedShift(**{**vars(shift), "weights": weights}))

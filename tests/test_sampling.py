@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lmltdm_jax.inference import nuts, smc
-from lmltdm_jax.inference.jumps import Archive, difference, sweep
+from lmltdm_jax.inference.archive import Archive
+from lmltdm_jax.inference.jumps import difference, sweep
 from lmltdm_jax.inference.target import Target, evaluate
 
 WIDE, COVARIANCE = 20.0, np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 0.04]])
