@@ -30,7 +30,7 @@ def summarize(posterior: Posterior) -> dict[str, Any]:
             "q50": float(q50),
             "q95": float(q95),
             "ess_bulk": float(arviz.ess(draws, method="bulk")),
-            "ess_tail": float(arviz.ess(draws, method="tail")),
+            "ess_tail": float(arviz.ess(draws, method="tail", prob=(0.05, 0.95))),
             "r_hat": float(arviz.rhat(draws)),
         }
     diverging = posterior.statistics["diverging"]

@@ -199,7 +199,7 @@ def to_arviz(posterior: Posterior) -> Any:
 def write(posterior: Posterior, folder: Path) -> Path:
     """``posterior.nc`` in ``folder``; raises InputError if it cannot be written."""
     # HDF5 refuses to overwrite a file that is open, as in the notebook beside a second fit.
-    hidden = folder / f".{FILE}.{os.getpid()}.tmp"
+    hidden = folder / f".{os.getpid()}.{FILE}"
     try:
         to_arviz(posterior).to_netcdf(str(hidden))
         os.replace(hidden, folder / FILE)
@@ -246,7 +246,7 @@ def _contents(file: h5netcdf.File) -> Posterior:
         return json.loads(file.attrs[name])
 
     def arrays(group: str, names: Iterable[str]) -> dict[str, np.ndarray]:
-        return {name: np.asarray(file[group].variables[name]) for name in names}
+        return {name: file[group].variables[name][...] for name in names}
 
     model = find_model(file.attrs["model"])
     prior = Prior.from_table(tuple(held("nuisances")), held("ranges"), held("fixed"), model)
