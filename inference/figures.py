@@ -10,19 +10,28 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
-from .fit import Fit
+from lmltdm_jax.errors import InputError
+
+from .posterior import Posterior
 
 _COLOUR, _DATA = "#1f5a94", "#c44e2b"
 _BINS = 28
 
 
-def write(fit: Fit, folder: Path) -> list[Path]:
-    """``corner.png``, ``predictive.png`` and ``trace.png`` in ``folder``."""
-    figures = {"corner": corner(fit), "predictive": predictive(fit), "trace": trace(fit)}
+def write(posterior: Posterior, folder: Path) -> list[Path]:
+    """``corner.png``, ``predictive.png`` and ``trace.png`` in ``folder``.
+
+    Raises:
+        InputError: they cannot be written.
+    """
     paths = []
-    for name, figure in figures.items():
-        paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=130)
+    for draw in (corner, predictive, trace):
+        path = folder / f"{draw.__name__}.png"
+        try:
+            draw(posterior).savefig(path, dpi=130)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        paths.append(path)
     return paths
 
 
@@ -32,15 +41,10 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _box(fit: Fit) -> np.ndarray:
-    """(chains, draws, dimension): log10 of the parameters with a log prior."""
-    return np.asarray(fit.target.coordinates.to_box_many(fit.draws.y))
-
-
-def corner(fit: Fit) -> Figure:
+def corner(posterior: Posterior) -> Figure:
     """Marginals of all pairs, 68 and 95 % regions over the draws."""
-    prior = fit.target.coordinates.prior
-    x = _box(fit).reshape(-1, prior.dimension)
+    prior = posterior.prior
+    x = posterior.box.reshape(-1, prior.dimension)
     d = prior.dimension
     span = np.stack([x.min(axis=0), x.max(axis=0)])
     span = span + 0.05 * (span[1] - span[0]) * np.array([[-1.0], [1.0]])
@@ -70,8 +74,7 @@ def corner(fit: Fit) -> Figure:
                 ax.set_ylabel(prior.labels[i], fontsize=9)
             elif j > 0:
                 ax.set_yticklabels([])
-    name = f"{fit.target.likelihood.name}, {prior.model.model}"
-    figure.suptitle(f"{name}: {len(x)} draws; regions hold 68 and 95 %", fontsize=11)
+    figure.suptitle(f"{posterior.title}: {len(x)} draws; regions hold 68 and 95 %", fontsize=11)
     return figure
 
 
@@ -88,32 +91,30 @@ def _pair(ax, x: np.ndarray, y: np.ndarray, x_span: np.ndarray, y_span: np.ndarr
         ax.contourf(*centres, smooth.T, [*levels, top], colors=["#a9c6e3", _COLOUR], alpha=0.8)
 
 
-def predictive(fit: Fit) -> Figure:
+def predictive(posterior: Posterior) -> Figure:
     """Pulls of every term over the posterior: how well each measurement is met."""
-    terms = fit.target.likelihood.term_list
+    terms = posterior.measurements
     figure = new_figure(7.5, 0.52 * len(terms) + 1.2)
     ax = figure.subplots()
     ax.axvspan(-2, 2, color="0.94")
     ax.axvspan(-1, 1, color="0.88")
     ax.axvline(0, color=_DATA, lw=1)
     for row, term in enumerate(terms):
-        pulls = fit.columns[f"pull_{term.name}"]
+        pulls = posterior.pulls[term]
         low, left, middle, right, high = np.quantile(pulls, (0.025, 0.16, 0.5, 0.84, 0.975))
         ax.plot([low, high], [row, row], color=_COLOUR, lw=1.2)
         ax.plot([left, right], [row, row], color=_COLOUR, lw=5, solid_capstyle="butt")
         ax.plot(middle, row, "o", color="white", mec=_COLOUR, ms=5)
-    ax.set_yticks(range(len(terms)), [f"{t.name}\n{t.measurement}" for t in terms], fontsize=8)
+    ax.set_yticks(range(len(terms)), [f"{t}\n{data}" for t, data in terms.items()], fontsize=8)
     ax.set_ylim(len(terms) - 0.5, -0.5)
     ax.set_xlabel("pull, (prediction - measured)/sigma; for a limit: sigmas used up")
-    name = f"{fit.target.likelihood.name}, {fit.target.coordinates.prior.model.model}"
-    ax.set_title(f"{name}: posterior (median, 68 %, 95 %)", fontsize=11)
+    ax.set_title(f"{posterior.title}: posterior (median, 68 %, 95 %)", fontsize=11)
     return figure
 
 
-def trace(fit: Fit) -> Figure:
+def trace(posterior: Posterior) -> Figure:
     """Every chain against the draw number, one panel a parameter."""
-    prior = fit.target.coordinates.prior
-    x = _box(fit)
+    prior, x = posterior.prior, posterior.box
     figure = new_figure(8.5, 1.15 * prior.dimension + 0.6)
     axes = figure.subplots(prior.dimension, 1, sharex=True, squeeze=False)[:, 0]
     colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, len(x)))

@@ -24,6 +24,7 @@ from .coordinates import Coordinates
 from .learn import Learned, LearnSettings, learn
 from .nuts import Block, NutsSettings, Sampler
 from .prior import Prior
+from .provenance import preset_hash
 from .target import Evaluated, Target, columns
 
 
@@ -199,14 +200,11 @@ def _tempered(before: float, after: float, share: float) -> float:
 
 
 def _fingerprint(target: Target, settings: FitSettings, seed: int) -> str:
-    prior = target.coordinates.prior
     return json.dumps(
         {
             "version": __version__,
-            "likelihood": target.likelihood.name,
-            "terms": [term.name for term in target.likelihood.term_list],
-            "model": prior.model.model,
-            "prior": [prior.names, prior.ranges, prior.fixed],
+            "posterior": preset_hash(target),
+            "adapted": target.coordinates.adapted,
             "seed": seed,
             "settings": dataclasses.asdict(settings),
         }

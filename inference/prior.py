@@ -129,7 +129,7 @@ class Prior(eqx.Module):
     def labels(self) -> tuple[str, ...]:
         """LaTeX (in dollars) of the box coordinates, with log10 and units."""
         sampled = tuple(axis_label(info) for info in self.parameters)
-        return (*sampled, *(f"$z$({name})".replace("_", " ") for name in self.nuisances))
+        return (*sampled, *(_nuisance_label(name) for name in self.nuisances))
 
     @property
     def dimension(self) -> int:
@@ -213,6 +213,11 @@ def axis_label(info: ParameterInfo) -> str:
     unit = rf"\ [\mathrm{{{info.unit}}}]" if info.unit else ""
     name = rf"\log_{{10}}\,{info.latex}" if is_log(info) else info.latex
     return f"${name}{unit}$"
+
+
+def _nuisance_label(name: str) -> str:
+    words = name.replace("_", r"\ ")
+    return rf"$z(\mathrm{{{words}}})$"
 
 
 def _check_value(info: ParameterInfo, value: float) -> None:

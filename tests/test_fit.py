@@ -9,6 +9,8 @@ from lmltdm_jax.inference import diagnostics, figures, report
 from lmltdm_jax.inference import fit as fitting
 from lmltdm_jax.inference.learn import LearnSettings
 from lmltdm_jax.inference.nuts import NutsSettings
+from lmltdm_jax.inference.posterior import Posterior, read
+from lmltdm_jax.inference.provenance import preset_hash
 from typer.testing import CliRunner
 
 from lmltdm_jax.cli import app
@@ -47,23 +49,25 @@ def test_the_run_is_complete_and_its_numbers_are_those_of_its_points(whole, targ
     columns = whole.columns
     terms = [f"loglike_{term.name}" for term in target.likelihood.term_list]
     np.testing.assert_allclose(sum(columns[t] for t in terms), draws.log_likelihood, rtol=1e-12)
-    values = diagnostics.parameters(whole)
+    values = Posterior.of(whole).parameters
     assert list(values) == [info.name for info in sampled_parameters()]
     for info in sampled_parameters():
         low, high = info.prior
         assert np.all((values[info.name] > 0.999 * low) & (values[info.name] < 1.001 * high))
 
 
+def stop(at, share):
+    """Ctrl-C in a phase."""
+
+    def progress(phase, done, text):
+        if phase == at and done >= share:
+            raise KeyboardInterrupt
+
+    return progress
+
+
 def test_interrupted_and_resumed_gives_the_same_draws(target, whole, tmp_path):
     """Stopped while tempering, learning and sampling: nothing is lost and nothing changes."""
-
-    def stop(at, share):
-        def progress(phase, done, text):
-            if phase == at and done >= share:
-                raise KeyboardInterrupt
-
-        return progress
-
     with pytest.raises(KeyboardInterrupt):
         fitting.run(target, TINY, 3, tmp_path, stop("temper", 0.5))
     with pytest.raises(KeyboardInterrupt):
@@ -75,10 +79,10 @@ def test_interrupted_and_resumed_gives_the_same_draws(target, whole, tmp_path):
     np.testing.assert_array_equal(resumed.draws.y, whole.draws.y)
     assert resumed.tempered.log_z == whole.tempered.log_z
     assert resumed.learned.importance.log_z == whole.learned.importance.log_z
-    assert "interrupted" in diagnostics.summarize(partial)["reasons"][-1]
+    assert "interrupted" in diagnostics.summarize(Posterior.of(partial))["reasons"][-1]
 
 
-def test_files_of_the_command(command, tmp_path):
+def test_files_of_the_command(command, target, tmp_path):
     folder = tmp_path / "runs" / "new"
     result = command("--output", folder, "--seed", 3)
     assert result.exit_code == 0, result.output
@@ -86,6 +90,8 @@ def test_files_of_the_command(command, tmp_path):
     summary = json.loads((folder / "summary.json").read_text())
     assert {"parameters", "divergences", "n_samples", "wall_s", "converged"} <= set(summary)
     assert summary["converged"] is False and summary["n_samples"] == 48
+    assert summary["versions"]["numpy"] == np.__version__
+    assert summary["preset_hash"] == preset_hash(target)
     keys = {"mean", "sd", "q05", "q50", "q95", "ess_bulk", "ess_tail", "r_hat"}
     for info in sampled_parameters():
         row = summary["parameters"][info.name]
@@ -95,11 +101,38 @@ def test_files_of_the_command(command, tmp_path):
     for name in ("corner", "predictive", "trace"):
         assert (folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     data = diagnostics.arviz.from_netcdf(folder / "posterior.nc")
+    assert data.attrs["preset_hash"] == summary["preset_hash"]
     assert data["posterior"]["m_x"].shape == (4, 12)
     assert "omega_h2" in data["posterior"] and "diverging" in data["sample_stats"]
     assert data["log_likelihood"]["muon_g2"].shape == (4, 12)
     again = command("--output", folder, "--seed", 3, "--strict")
     assert again.exit_code == 3
+
+
+def test_report_makes_the_same_files_and_shows_the_same(command, tmp_path):
+    fitted = command("--output", tmp_path, "--seed", 3)
+    made = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for path in made:
+        if path.name != "posterior.nc":
+            path.unlink()
+    reported = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert reported.exit_code == 0 and reported.stdout == fitted.stdout
+    del made[tmp_path / "checkpoint.pkl"]
+    assert {path: path.read_bytes() for path in made} == made
+    assert len([path for path in made if path.parent.name == "chains"]) == TINY.nuts.chains + 2
+
+
+def test_a_run_stopped_by_ctrl_c_can_be_reported(command, tmp_path, monkeypatch):
+    def interrupted(target, settings, seed, folder, progress):
+        return run(target, settings, seed, folder, stop("sample", 0.6))
+
+    run = fitting.run
+    monkeypatch.setattr(fitting, "run", interrupted)
+    assert command("--output", tmp_path).exit_code == 0
+    (tmp_path / "checkpoint.pkl").unlink()
+    result = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert result.exit_code == 0 and "the run was interrupted" in result.output
+    assert read(tmp_path).parameters["m_x"].shape == (4, 6)
 
 
 def test_unusable_input_is_one_line_and_exit_code_2(command, tmp_path):
@@ -126,7 +159,7 @@ def test_an_unknown_preset_is_named(tmp_path):
 
 
 def test_a_posterior_that_has_converged_is_called_so(whole):
-    summary = diagnostics.summarize(whole)
+    summary = diagnostics.summarize(Posterior.of(whole))
     row = {"r_hat": 1.004, "ess_bulk": 900.0, "ess_tail": 700.0}
     good = summary | {"parameters": {"m_x": row}, "divergences": 0, "complete": True}
     assert diagnostics.not_converged(good) == []
@@ -143,5 +176,6 @@ def test_figures_draw_a_single_chain_and_a_constant_parameter(whole, tmp_path):
     block = whole.blocks[0]
     flat = block.points._replace(y=np.repeat(block.points.y[:, :1], 3, axis=1))
     narrow = dataclasses.replace(whole, blocks=(block._replace(points=flat),))
-    assert len(figures.write(narrow, tmp_path)) == 3
-    assert "Two-body" in report.text(whole, diagnostics.summarize(whole))
+    assert len(figures.write(Posterior.of(narrow), tmp_path)) == 3
+    posterior = Posterior.of(whole)
+    assert "Two-body" in report.text(posterior, diagnostics.summarize(posterior))

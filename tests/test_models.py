@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lmltdm_jax.inference import diagnostics, report
+from lmltdm_jax.inference import diagnostics, posterior, report
 from lmltdm_jax.inference import fit as fitting
 from lmltdm_jax.inference.coordinates import Coordinates
 from lmltdm_jax.inference.learn import LearnSettings
@@ -196,10 +196,13 @@ def test_fit_of_a_model(talk2024, tmp_path):
     target = fitting.build_target(talk2024.without(*slow), model=ZpFermionParameters)
     found = fitting.run(target, TINY, 3, tmp_path)
     assert found.draws.y.shape == (4, 12, 4)
-    assert list(diagnostics.parameters(found)) == ["m_zp", "g_x", "m_chi", "q_chi"]
-    summary = diagnostics.write(found, tmp_path)
+    sampled = posterior.Posterior.of(found)
+    posterior.write(sampled, tmp_path)
+    assert list(sampled.parameters) == ["m_zp", "g_x", "m_chi", "q_chi"]
+    assert posterior.read(tmp_path).prior == sampled.prior
+    summary = diagnostics.summarize(sampled)
     assert summary["model"] == "zp-fermion"
-    text = report.text(found, summary)
+    text = report.text(sampled, summary)
     assert "model `zp-fermion`" in text and "below the pole" in text and "Two-body" not in text
     # The same folder does not serve another model.
     other = fitting.build_target(talk2024.without(*slow), model=ZpScalarParameters)

@@ -10,9 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from lmltdm_jax.inference import posterior
+from made_posterior import made_posterior
 from typer.testing import CliRunner
 
 from lmltdm_jax.cli import app
+from lmltdm_jax.zp_only import ZpScalarParameters
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -78,6 +81,8 @@ def test_the_commands_run(line, tmp_path, monkeypatch):
         "m_zp,g_x,sin_theta,m_x,m_h1,q_phi,lambda_phix\n0.0115,5e-4,6e-3,0.04,6,0.4,1e-3\n"
     )
     Path("dirac.csv").write_text("m_zp,g_x,m_chi,q_chi\n0.0115,5e-4,5e-3,1\n")
+    Path("runs/zp").mkdir(parents=True)
+    posterior.write(made_posterior(model=ZpScalarParameters), Path("runs/zp"))
     program, *arguments = shlex.split(line, comments=True)
     assert program == "lmltdm"
     result = CliRunner().invoke(app, arguments)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from lmltdm_jax.cli._console import stdout_console
+from lmltdm_jax.cli._results import write_and_show
 from lmltdm_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,20 +34,15 @@ def fit(
         bool, typer.Option("--quick", help="A small run, to see everything work; not converged.")
     ] = False,
 ) -> None:
-    """Fit a model to a preset with NUTS: posterior.nc, summary.json, report.md and three figures.
+    """Fit a model to a preset with NUTS: posterior.nc, summary.json, report.md, figures, chains.
 
     Ctrl-C keeps what was sampled and writes it out; the same command again goes on from there.
     """
-    from lmltdm_jax.inference import (  # pyright: ignore[reportMissingImports]
-        diagnostics,
-        figures,
-        report,
-    )
     from lmltdm_jax.inference import fit as fitting  # pyright: ignore[reportMissingImports]
+    from lmltdm_jax.inference import posterior  # pyright: ignore[reportMissingImports]
     from lmltdm_jax.models import find_model
 
-    chosen = find_model(model)
-    target = fitting.build_target(preset, model=chosen)
+    target = fitting.build_target(preset, model=find_model(model))
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -61,36 +55,11 @@ def fit(
             display.close()
             typer.echo(f"interrupted; the same command goes on from {output}", err=True)
             raise
-    summary = diagnostics.write(result, output)
-    paths = figures.write(result, output)
-    paths.append(report.write(result, summary, output))
-    console = stdout_console()
-    console.print(_table(summary, {info.name: info.unit for info in chosen.table}))
-    console.print(
-        f"{summary['n_samples']} draws of {summary['chains']} chains, "
-        f"{summary['divergences']} divergent, ln Z = {summary['log_evidence']:.2f} ± "
-        f"{summary['log_evidence_error']:.2f}, "
-        f"{summary['wall_s']:.0f} s"
-    )
-    colour = "green" if summary["converged"] else "bold red"
-    console.print(f"[{colour}]{report.verdict(summary)}[/{colour}]")
-    files = [output / "posterior.nc", output / "summary.json", *paths]
-    console.print("written: " + ", ".join(str(path) for path in files), soft_wrap=True)
-    if strict and not summary["converged"]:
+    sampled = posterior.Posterior.of(result)
+    posterior.write(sampled, output)
+    converged = write_and_show(sampled, output)
+    if strict and not converged:
         raise typer.Exit(NOT_CONVERGED)
-
-
-def _table(summary: dict[str, Any], units: dict[str, str]) -> Table:
-    table = Table(title=f"Posterior of {summary['likelihood']}, model {summary['model']}")
-    table.add_column("parameter")
-    table.add_column("unit")
-    for heading in ("mean", "sd", "5 %", "median", "95 %", "ess bulk", "ess tail", "r_hat"):
-        table.add_column(heading, justify="right")
-    for name, row in summary["parameters"].items():
-        numbers = [f"{row[key]:.4g}" for key in ("mean", "sd", "q05", "q50", "q95")]
-        quality = [f"{row['ess_bulk']:.0f}", f"{row['ess_tail']:.0f}", f"{row['r_hat']:.3f}"]
-        table.add_row(name, units.get(name, ""), *numbers, *quality)
-    return table
 
 
 class _Display:
