@@ -35,6 +35,9 @@ TERMS_OF_H1 = (
     "koto_kpi0_x",
     "vacuum_stability",
     "higgs_signal_strength",
+    "lep_h1_invisible",
+    "lhcb_bk_mumu",
+    "lhcb_bkstar_mumu",
 )
 TINY = fitting.FitSettings(64, 3, LearnSettings(600, 4, 2, 3, 256), NutsSettings(4, 2, 4, 3, 2, 3))
 

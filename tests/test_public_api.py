@@ -105,6 +105,9 @@ CURRENT_TERMS = [
     "vacuum_stability",
     "h1_width",
     "higgs_signal_strength",
+    "lep_h1_invisible",
+    "lhcb_bk_mumu",
+    "lhcb_bkstar_mumu",
 ]
 
 

@@ -58,8 +58,7 @@ class Segment(eqx.Module):
         x, y = np.log(mass), np.log(limit)
         low, high = float(x[0]), float(x[-1])
         spline = Spline.fit(*group_means(x, y, points_per_knot))
-        edge = min(math.log1p(edge), 0.25 * (high - low))
-        return cls(spline, -math.inf if opened else low, high, edge)
+        return cls(spline, -math.inf if opened else low, high, fade_length(low, high, edge))
 
     def limit(self, log_mass: jax.Array) -> jax.Array:
         """The limit; outside the range that at its end."""
@@ -68,7 +67,7 @@ class Segment(eqx.Module):
 
     def weight(self, log_mass: jax.Array) -> jax.Array:
         """1 in the range and 0 outside, two continuous derivatives."""
-        return _step((log_mass - self.low) / self.edge) * _step((self.high - log_mass) / self.edge)
+        return fade(log_mass, self.low, self.high, self.edge)
 
 
 def group_means(x: np.ndarray, y: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -79,6 +78,16 @@ def group_means(x: np.ndarray, y: np.ndarray, size: int) -> tuple[np.ndarray, np
     x_mean, y_mean = (np.array([p.mean() for p in np.array_split(v, groups)]) for v in (x, y))
     # No extrapolation from the outermost means to the ends.
     return np.array([x[0], *x_mean, x[-1]]), np.array([y_mean[0], *y_mean, y_mean[-1]])
+
+
+def fade_length(low: float, high: float, edge: float = _EDGE) -> float:
+    """Length in ln mass over which a limit fades: ``edge`` of the mass, at most a quarter."""
+    return min(math.log1p(edge), 0.25 * (high - low))
+
+
+def fade(log_mass: jax.Array, low: float, high: float, length: float) -> jax.Array:
+    """1 between ``low`` and ``high`` but for the outermost ``length``, 0 outside."""
+    return _step((log_mass - low) / length) * _step((high - log_mass) / length)
 
 
 def _step(t: jax.Array) -> jax.Array:
@@ -149,7 +158,7 @@ class LimitCurve(eqx.Module):
             known = ", ".join(PARAMETER_NAMES)
             raise InputError(f"{toml}: mass = '{entry['mass']}' is no parameter; known: {known}")
         rows = read_rows(table)
-        if not _pieces(rows):
+        if not pieces(rows):
             raise InputError(f"{table}: a curve needs at least two rows without a gap")
         opened = [bool(entry.get("open_below")), *([False] * len(rows))]
         segments = tuple(
@@ -159,7 +168,7 @@ class LimitCurve(eqx.Module):
                 edge=entry.get("edge", _EDGE),
                 opened=opened[i],
             )
-            for i, piece in enumerate(_pieces(rows))
+            for i, piece in enumerate(pieces(rows))
         )
         return cls(
             segments=segments,
@@ -184,7 +193,7 @@ def read_rows(table: Traversable) -> np.ndarray:
         raise InputError(f"{table}: {error}") from error
 
 
-def _pieces(rows: np.ndarray) -> list[slice]:
+def pieces(rows: np.ndarray) -> list[slice]:
     """Stretches of rows between gaps."""
     gaps = [-1, *np.flatnonzero(np.isnan(rows[:, 1])), len(rows)]
     return [slice(a + 1, b) for a, b in itertools.pairwise(gaps) if b - a > 2]

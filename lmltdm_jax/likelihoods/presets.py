@@ -15,6 +15,7 @@ from lmltdm_jax.likelihoods.ccfr_trident import CcfrTrident, CcfrTridentBeam
 from lmltdm_jax.likelihoods.charm2_trident import Charm2Trident
 from lmltdm_jax.likelihoods.cmb_annihilation import CmbAnnihilation
 from lmltdm_jax.likelihoods.direct_detection import DirectDetection
+from lmltdm_jax.likelihoods.h1_searches import H1ToMuMu, LepH1Invisible
 from lmltdm_jax.likelihoods.higgs_invisible import HiggsInvisible
 from lmltdm_jax.likelihoods.higgs_signal_strength import HiggsSignalStrength
 from lmltdm_jax.likelihoods.hubble import Hubble
@@ -108,6 +109,9 @@ def _current() -> Preset:
             DirectDetection.load("xenon1t_si"),
             *(term.load() for term in THEORY_TERMS),
             HiggsSignalStrength(load("higgs_signal_strength", "mu_pdg2026")),
+            LepH1Invisible.load("lep_h1_invisible"),
+            H1ToMuMu.load("lhcb_bk_mumu"),
+            H1ToMuMu.load("lhcb_bkstar_mumu"),
         ),
     )
 
