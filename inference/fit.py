@@ -42,7 +42,7 @@ class FitSettings:
 FULL = FitSettings(
     particles=2048,
     moves=16,
-    learn=LearnSettings(shell_draws=40_000, sweeps=60, every=6, epochs=40, draws=100_000),
+    learn=LearnSettings(shell_draws=40_000, sweeps=60, every=6, epochs=40, draws=100_000, rounds=2),
     nuts=NutsSettings(
         chains=32, warmup_blocks=20, blocks=100, transitions=2, sweeps=100, max_tree_depth=6
     ),
@@ -50,7 +50,7 @@ FULL = FitSettings(
 QUICK = FitSettings(
     particles=512,
     moves=16,
-    learn=LearnSettings(shell_draws=8_000, sweeps=40, every=4, epochs=30, draws=16_000),
+    learn=LearnSettings(shell_draws=8_000, sweeps=40, every=4, epochs=30, draws=16_000, rounds=1),
     nuts=NutsSettings(
         chains=32, warmup_blocks=6, blocks=16, transitions=2, sweeps=40, max_tree_depth=4
     ),

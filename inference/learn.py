@@ -3,8 +3,9 @@
 Five steps: learn what the estimate of the relic shell misses (:mod:`learned_shell`); let the
 population walk on to get more points; fit a flow to them (:mod:`flow`); do the same again for each
 island off the shell (:mod:`islands`); draw from a mixture of the flows and of kernels on the
-population, and weight the draws (:mod:`importance`). Tempering has to find every mode; how much of
-the posterior each holds is measured here.
+population, and weight the draws (:mod:`importance`). What the population has hardly seen then shows
+by large weights, and a second round learns from the weighted draws. Tempering has to find every
+mode; how much of the posterior each holds is measured here.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from .target import Evaluated, Target, evaluate
 FLOW_SHARE = 0.8
 """Of the draws that are not for islands; the rest of them comes from the kernels."""
 ISLAND_SHARE = 0.15
+FIRST_DRAWS = 3
+"""``draws`` over those of a round that another one follows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +43,8 @@ class LearnSettings:
     epochs: int
     draws: int
     """of the mixture, weighted"""
+    rounds: int
+    """times that a density is learned; the later ones learn from weighted draws"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,22 +82,42 @@ def learn(
     if shift is not None:
         # The same points: only the coordinate along the shell has another origin.
         points = points._replace(y=sheared(points.y, shift, -1.0))
+    for number in range(settings.rounds):
+        last = number + 1 == settings.rounds
+
+        def said(share: float, text: str, done: float = number / settings.rounds) -> None:
+            progress(0.1 + 0.9 * (done + share / settings.rounds), text)
+
+        points, density = _density(target, points, settings, rng, seed, said)
+        said(0.7, "weighting draws of what was learned")
+        draws = settings.draws if last else settings.draws // FIRST_DRAWS
+        weighted = importance(target, density, draws, rng)
+        points = weighted.resampled(len(population.y), rng)
+    progress(1.0, f"{weighted.efficiency:.1%} of the draws count")
+    return Learned(shift, density, points, weighted)
+
+
+def _density(
+    target: Target,
+    points: Evaluated,
+    settings: LearnSettings,
+    rng: np.random.Generator,
+    seed: int,
+    progress: Callable[[float, str], None],
+) -> tuple[Evaluated, Mixture]:
+    """The points after their walk, and the density learned from it."""
     archive, walked = Archive.of(points.y), [points.y]
     for i in range(settings.sweeps):
         if i % settings.every == 0:
-            progress(0.1 + 0.3 * i / settings.sweeps, "walking to more points")
+            progress(0.4 * i / settings.sweeps, "walking to more points")
         points, _ = sweep(rng, target, points, archive)
         if (i + 1) % settings.every == 0:
             walked.append(points.y)
     progress(0.4, "fitting a flow to the points")
     flow = Flow.fit(np.concatenate(walked), settings.epochs, seed)
-    progress(0.6, "learning the islands off the shell")
+    progress(0.55, "learning the islands off the shell")
     islands = list(island_densities(target, points, settings.epochs, rng, seed))
-    progress(0.8, "weighting draws of what was learned")
-    density = _mixture((flow, archive), islands)
-    weighted = importance(target, density, settings.draws, rng)
-    progress(1.0, f"{weighted.efficiency:.1%} of the draws count")
-    return Learned(shift, density, weighted.resampled(len(population.y), rng), weighted)
+    return points, _mixture((flow, archive), islands)
 
 
 def _mixture(everywhere: tuple[Flow, Archive], islands: Sequence[tuple[float, Density]]) -> Mixture:

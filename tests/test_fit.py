@@ -17,7 +17,9 @@ from lmltdm_jax.cli import app
 from lmltdm_jax.likelihoods.zp_searches import ZpSearch
 from lmltdm_jax.parameters import sampled_parameters
 
-TINY = fitting.FitSettings(64, 3, LearnSettings(600, 4, 2, 3, 256), NutsSettings(4, 2, 4, 3, 2, 3))
+TINY = fitting.FitSettings(
+    64, 3, LearnSettings(600, 4, 2, 3, 256, 2), NutsSettings(4, 2, 4, 3, 2, 3)
+)
 """Everything happens, nothing converges."""
 
 

@@ -18,7 +18,7 @@ from lmltdm_jax.inference.target import Target, evaluate
 
 FAILURE_PROBABILITY = 1e-4
 """Of each statistical test below, were its seed drawn anew: bounds are 4 standard deviations."""
-SETTINGS = LearnSettings(shell_draws=0, sweeps=40, every=4, epochs=25, draws=20_000)
+SETTINGS = LearnSettings(shell_draws=0, sweeps=40, every=4, epochs=25, draws=20_000, rounds=1)
 BOX = 10.0
 
 

@@ -39,7 +39,9 @@ TERMS_OF_H1 = (
     "lhcb_bk_mumu",
     "lhcb_bkstar_mumu",
 )
-TINY = fitting.FitSettings(64, 3, LearnSettings(600, 4, 2, 3, 256), NutsSettings(4, 2, 4, 3, 2, 3))
+TINY = fitting.FitSettings(
+    64, 3, LearnSettings(600, 4, 2, 3, 256, 1), NutsSettings(4, 2, 4, 3, 2, 3)
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,116 @@
+"""Islands off the shell: found on their side, straightened, and covered by their own density."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from lmltdm_jax.inference.importance import importance
+from lmltdm_jax.inference.islands import Sheared, island_densities, sheared
+from lmltdm_jax.inference.learned_shell import SLOPE, LearnedShift
+from lmltdm_jax.inference.target import Target, evaluate
+
+AXIS, WIDTH, SHARE = 3, 0.005, 0.1
+FAILURE_PROBABILITY = 1e-4
+"""Of the statistical test below, were its seed drawn anew: bounds are 4 standard deviations."""
+
+
+class Names(NamedTuple):
+    names: tuple[str, ...] = ("a", "b", "c", "d")
+    parameters: tuple[str, ...] = ("a", "b", "c", "d")
+
+
+class Prior(NamedTuple):
+    prior: Names = Names()
+
+
+def bend(y):
+    """Where the island is along the axis."""
+    return 1.0 + 0.2 * jnp.sin(2.0 * y[..., 0]) + 0.1 * y[..., 1] * jnp.tanh(y[..., 2])
+
+
+def normal(x, width):
+    return -0.5 * (x / width) ** 2 - jnp.log(width * jnp.sqrt(2 * jnp.pi))
+
+
+class ShellAndIsland(Target):
+    """A flat shell with 0.9 of the posterior, a bent island above it with 0.1; Z = 1."""
+
+    coordinates: Prior = Prior()
+    likelihood: None = None
+
+    @property
+    def dimension(self):
+        return 4
+
+    @property
+    def shell_axis(self):
+        return AXIS
+
+    def evaluate(self, y):
+        d, others = y[AXIS], jnp.sum(normal(y[:3], 1.0))
+        core = jnp.log(1 - SHARE) + normal(d, WIDTH)
+        island = jnp.log(SHARE) + normal(d - bend(y), WIDTH)
+        excess = jnp.where(d < 0.3, -SLOPE * d, SLOPE * (d - bend(y)))
+        return jnp.zeros(()), others + jnp.logaddexp(core, island), excess
+
+
+@pytest.fixture(scope="module")
+def population():
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((600, 4)) * [1, 1, 1, WIDTH]
+    y[:60, AXIS] += np.asarray(bend(y[:60]))
+    return evaluate(ShellAndIsland(), y)
+
+
+def test_the_island_is_found_straightened_and_covered(population):
+    target, rng = ShellAndIsland(), np.random.default_rng(1)
+    ((share, density),) = island_densities(target, population, 40, rng, seed=0)
+    assert share == pytest.approx(SHARE)
+    assert isinstance(density, Sheared) and density.shift.axis == AXIS
+    weighted = importance(target, density, 20_000, rng)
+    above = weighted.points.y[:, AXIS] > 0.3
+    assert np.mean(above) > 0.99
+    # Its share of the evidence; learned from sixty members, one draw in twenty counts.
+    assert weighted.log_z == pytest.approx(np.log(SHARE), abs=4 * weighted.log_z_error)
+    assert weighted.log_z_error < 0.05
+    assert weighted.efficiency > 0.05
+
+
+def test_no_island_without_members_or_shell(population):
+    rng = np.random.default_rng(2)
+    only_core = population[np.arange(60, 600)]
+    assert not list(island_densities(ShellAndIsland(), only_core, 1, rng, 0))
+
+    class NoShell(ShellAndIsland):
+        @property
+        def shell_axis(self):
+            return None
+
+    assert not list(island_densities(NoShell(), population, 1, rng, 0))
+
+
+def test_a_shear_moves_one_axis_and_keeps_volumes():
+    rng = np.random.default_rng(3)
+    shift = LearnedShift.zero(Names().names, AXIS, seed=1)
+    weights = tuple(w + 0.3 * jnp.asarray(rng.standard_normal(w.shape)) for w in shift.weights)
+    shift = LearnedShift(**{**vars(shift), "weights": weights})
+    y = rng.standard_normal((20, 4))
+    moved = sheared(y, shift, 1.0)
+    np.testing.assert_array_equal(moved[:, :3], y[:, :3])
+    assert np.std(moved[:, 3] - y[:, 3]) > 1e-3
+    np.testing.assert_allclose(sheared(moved, shift, -1.0), y, atol=1e-12)
+    jacobian = jax.jacfwd(lambda v: v.at[AXIS].add(shift(v)))(jnp.asarray(y[0]))
+    assert np.linalg.det(jacobian) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_ratios_of_masses_that_the_axis_enters_are_not_seen():
+    names = ("m_zp", "m_x", "m_h1", "d")
+    assert LearnedShift.zero(names, 3).ratios == ((2, 1), (0, 1))
+    assert LearnedShift.zero(names, 0).ratios == ((2, 1),)
+    for axis in range(4):
+        shift = LearnedShift.zero(names, axis, seed=2)
+        shift = LearnedShift(**{**vars(shift), "weights": tuple(w + 0.1 for w in shift.weights)})
+        slope = jax.grad(shift)(jnp.array([0.1, 0.2, 0.3, 0.4]))
+        assert slope[axis] == 0.0 and np.count_nonzero(slope) == 3
