@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -48,11 +49,12 @@ _SOFT = 1e-3
 _FAR = 0.03
 
 
-def log10_lambda_shell(params: Parameters) -> jax.Array:
+def log10_lambda_shell(params: Parameters, upper: bool = False) -> jax.Array:
     """log10 of the coupling with Omega h2 close to 0.12 on the small-lambda branch.
 
-    Finite and smooth over the prior box, also where no coupling gives 0.12. Scalars in, scalar
-    out; ``params.lambda_phix`` and ``q_x`` are not read.
+    ``upper``: on the other branch, where lambda makes H1 so wide (m_h1 > 2 m_x) that more of it
+    means less annihilation. Finite and smooth over the prior box, also where no coupling gives
+    0.12. Scalars in, scalar out; ``params.lambda_phix`` and ``q_x`` are not read.
     """
     m_x, m_h1, m_zp = (jnp.asarray(m) for m in (params.m_x, params.m_h1, params.m_zp))
     v_phi = m_zp / (params.g_x * jnp.abs(params.q_phi))
@@ -80,6 +82,10 @@ def log10_lambda_shell(params: Parameters) -> jax.Array:
         return jnp.log(_breit_wigner_average(resonant, s, m_h1**2, m_gamma) + _integrate(h1h1, _W))
 
     log_target = jnp.log(16.0 * math.pi * _required_average(m_x, x_f))
+    if upper:
+        # For a width far above the distance from the pole <sigma v> goes as lambda^-2.
+        wide = _integrate(resonant, _W) / (m_h1 * (width_xx + _WIDTH_FLOOR * m_h1)) ** 2
+        return _root(log_average, log_target, 0.5 * (jnp.log(wide) - log_target), -1.0)
     quartic = _integrate(to_h1h1 * t_channel**2, _W)
     quadratic = jnp.exp(log_average(jnp.asarray(-30.0)))
     target = jnp.exp(log_target)
@@ -88,10 +94,21 @@ def log10_lambda_shell(params: Parameters) -> jax.Array:
         2.0 * target / (quadratic + jnp.sqrt(quadratic**2 + 4.0 * quartic * target))
     )
 
+    return _root(log_average, log_target, log_lambda, 1.0)
+
+
+def _root(
+    log_average: Callable[[jax.Array], jax.Array],
+    log_target: jax.Array,
+    log_lambda: jax.Array,
+    sign: float,
+) -> jax.Array:
+    """log10 of the root near ``log_lambda``; ``sign`` that of d ln <sigma v>/d ln lambda there."""
+
     def newton(log_lambda: jax.Array, _: None) -> tuple[jax.Array, None]:
         value, slope = jax.jvp(log_average, (log_lambda,), (jnp.ones(()),))
-        step = (log_target - value - 2.0 * log_lambda) / _at_least(2.0 + slope, 0.4)
-        return log_lambda + jnp.tanh(step), None
+        slope = sign * _at_least(sign * (2.0 + slope), 0.4)
+        return log_lambda + jnp.tanh((log_target - value - 2.0 * log_lambda) / slope), None
 
     # A scan, so that the step and its derivative are compiled once.
     log_lambda, _ = jax.lax.scan(newton, log_lambda, length=_ITERATIONS)
@@ -217,14 +234,27 @@ class Coordinates(eqx.Module):
 
     def _sheared(self, t: jax.Array, sign: float) -> jax.Array:
         axis = self.shell_axis
-        if axis is None:
-            return t
+        return t if axis is None else t.at[axis].add(sign * self._shell(t))
+
+    def _shell(self, t: jax.Array) -> jax.Array:
         # The shell reads the box coordinates of the others, the same on both sides of the shear.
         params, _ = self.prior.physical(self.prior.box_from_unconstrained(t))
         shell = log10_lambda_shell(params.as_dark_higgs())
-        if self.learned is not None:
-            shell = shell + self.learned(t)
-        return t.at[axis].add(sign * shell)
+        return shell if self.learned is None else shell + self.learned(t)
+
+
+class UpperShell(eqx.Module):
+    """Distance along ``axis`` from the straightened shell to the estimate of the upper branch."""
+
+    coordinates: Coordinates
+    axis: int = eqx.field(static=True)
+
+    def __call__(self, y: jax.Array) -> jax.Array:
+        """Scalar at y (dimension,); ``y[axis]`` is not read."""
+        coordinates = self.coordinates
+        params, _ = coordinates.prior.physical(coordinates.prior.box_from_unconstrained(y))
+        upper = log10_lambda_shell(params.as_dark_higgs(), upper=True)
+        return upper - coordinates._shell(y)
 
 
 @eqx.filter_jit

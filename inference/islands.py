@@ -4,21 +4,24 @@ The shell coordinate is zero where the estimate of :mod:`coordinates` holds. The
 with the same relic density and annihilation through another resonance lie off it, in both
 directions: a few per cent of the posterior, as thin as the shell and bent in another way. One flow
 for everything cannot see them. Here the members of the tempered population on either side are made
-many by a walk that does not leave their side, the direction in which the relic density is steepest
-is straightened by what :mod:`learned_shell` learns there, and a flow is fitted. The result only
-proposes; how much of the posterior an island holds is found by weighting.
+many by a walk that does not leave their side, and straightened: above the shell along its axis,
+from the estimate of the second coupling; below it along the axis on which the relic density is
+steepest; in both by what :mod:`learned_shell` learns there. Then a flow is fitted. The result
+only proposes; how much of the posterior an island holds is found by weighting.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
+import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .archive import Archive
+from .coordinates import UpperShell
 from .flow import Density, Flow, Mixture
 from .jumps import sweep
 from .learned_shell import LearnedShift, learn_around
@@ -33,6 +36,16 @@ _SHELL_DRAWS = 8000
 _STEP = 1e-3
 """Of the difference quotient that finds the steepest direction."""
 _FLOW_SHARE = 0.75
+_ROWS = 128
+"""Points a compiled call."""
+
+
+class Shift(Protocol):
+    """Displacement along ``axis`` that does not depend on where along it a point is."""
+
+    axis: int
+
+    def __call__(self, y: jax.Array) -> jax.Array: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +53,7 @@ class Sheared:
     """``density`` of the points from which ``shift`` has been subtracted (Jacobian one)."""
 
     density: Density
-    shift: LearnedShift
+    shift: Shift
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         return sheared(self.density.draw(rng, n), self.shift, 1.0)
@@ -49,15 +62,18 @@ class Sheared:
         return self.density.log_density(sheared(y, self.shift, -1.0))
 
 
-def sheared(y: np.ndarray, shift: LearnedShift, sign: float) -> np.ndarray:
+def sheared(y: np.ndarray, shift: Shift, sign: float) -> np.ndarray:
     """Points (n, dimension) with the shift added along its axis."""
     moved = y.copy()
-    moved[:, shift.axis] += sign * np.asarray(_shifts(shift, jnp.asarray(y)))
+    for begin in range(0, len(y), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        padded = np.resize(y[rows], (_ROWS, y.shape[1]))
+        moved[rows, shift.axis] += sign * np.asarray(_shifts(shift, padded))[: len(y[rows])]
     return moved
 
 
-@jax.jit
-def _shifts(shift: LearnedShift, y: jax.Array) -> jax.Array:
+@eqx.filter_jit
+def _shifts(shift: Shift, y: np.ndarray) -> jax.Array:
     return jax.vmap(shift)(y)
 
 
@@ -71,21 +87,32 @@ def island_densities(
     axis = target.shell_axis
     if axis is None:
         return
-    sides: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
-        lambda y: y[:, axis] > OFF_SHELL,
-        lambda y: y[:, axis] < -OFF_SHELL,
+    every = tuple(range(len(target.coordinates.prior.parameters)))
+    upper = UpperShell(target.coordinates, axis)
+    sides = (
+        _Side(lambda y: y[:, axis] > OFF_SHELL, upper, (axis,)),
+        _Side(lambda y: y[:, axis] < -OFF_SHELL, None, every),
     )
-    for within in sides:
-        inside = within(population.y)
+    for side in sides:
+        inside = side.within(population.y)
         if np.sum(inside) >= _LEAST:
-            density = _island(target, population[inside], within, epochs, rng, seed)
+            density = _island(target, population[inside], side, epochs, rng, seed)
             yield float(np.mean(inside)), density
+
+
+@dataclasses.dataclass(frozen=True)
+class _Side:
+    within: Callable[[np.ndarray], np.ndarray]
+    estimate: UpperShell | None
+    """from which the learned shift is counted"""
+    axes: tuple[int, ...]
+    """along which one may straighten"""
 
 
 def _island(
     target: Target,
     members: Evaluated,
-    within: Callable[[np.ndarray], np.ndarray],
+    side: _Side,
     epochs: int,
     rng: np.random.Generator,
     seed: int,
@@ -95,34 +122,42 @@ def _island(
     for _ in range(_ROUNDS):
         archive = Archive.of(points.y)
         for _ in range(_SWEEPS):
-            points, _ = sweep(rng, target, points, archive, within=within)
+            points, _ = sweep(rng, target, points, archive, within=side.within)
         walked.append(points.y)
-    y = np.concatenate(walked[_ROUNDS // 3 :])
-    shift = _straightened(target, points, rng, seed)
-    straight = sheared(y, shift, -1.0)
+    estimated = _estimated(np.concatenate(walked[_ROUNDS // 3 :]), side, -1.0)
+    shift = _learned(target, estimated[-_WALKERS:], side, rng, seed)
+    straight = sheared(estimated, shift, -1.0)
     parts = (Flow.fit(straight, epochs, seed), Archive.of(straight[-_WALKERS:]))
-    return Sheared(Mixture(parts, (_FLOW_SHARE, 1.0 - _FLOW_SHARE)), shift)
+    density = Sheared(Mixture(parts, (_FLOW_SHARE, 1.0 - _FLOW_SHARE)), shift)
+    return density if side.estimate is None else Sheared(density, side.estimate)
 
 
-def _straightened(
-    target: Target, points: Evaluated, rng: np.random.Generator, seed: int
+def _estimated(y: np.ndarray, side: _Side, sign: float) -> np.ndarray:
+    return y if side.estimate is None else sheared(y, side.estimate, sign)
+
+
+def _learned(
+    target: Target, y: np.ndarray, side: _Side, rng: np.random.Generator, seed: int
 ) -> LearnedShift:
-    """Shift along the axis on which the relic density is steepest."""
-    n = len(target.coordinates.prior.parameters)
-    slopes = [_slope(target, points, axis) for axis in range(n)]
-    axis = int(np.argmax(np.abs(slopes)))
-    sign = -np.sign(slopes[axis])
+    """Shift along the axis, of those allowed, on which the relic density is steepest."""
 
     def excess(y: np.ndarray) -> np.ndarray:
-        return sign * evaluate(target, y).shell_excess
+        return evaluate(target, _estimated(y, side, 1.0)).shell_excess
 
-    names = target.coordinates.prior.names
-    slope = abs(slopes[axis])
-    return learn_around(names, axis, points.y, excess, _SHELL_DRAWS, rng, seed, slope)
-
-
-def _slope(target: Target, points: Evaluated, axis: int) -> float:
-    """Median derivative of ln(Omega h2) along an axis."""
-    y = points.y.copy()
-    y[:, axis] += _STEP
-    return float(np.median(evaluate(target, y).shell_excess - points.shell_excess) / _STEP)
+    here = excess(y)
+    slopes = [
+        float(np.median(excess(y + _STEP * np.eye(y.shape[1])[axis]) - here) / _STEP)
+        for axis in side.axes
+    ]
+    steepest = int(np.argmax(np.abs(slopes)))
+    axis, slope = side.axes[steepest], slopes[steepest]
+    return learn_around(
+        target.coordinates.prior.names,
+        axis,
+        y,
+        lambda y: -np.sign(slope) * excess(y),
+        _SHELL_DRAWS,
+        rng,
+        seed,
+        abs(slope),
+    )

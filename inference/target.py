@@ -16,7 +16,7 @@ from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.prediction import observable_columns
 
-from .coordinates import OMEGA_H2, Coordinates
+from .coordinates import OMEGA_H2, Coordinates, UpperShell
 
 CPU_LANES = 32
 """Points evaluated side by side on a CPU: more would fall out of its cache."""
@@ -83,6 +83,11 @@ class Target(eqx.Module):
         """Axis along which the relic density fixes a thin shell, None if there is none."""
         return self.coordinates.shell_axis
 
+    def to_upper_branch(self, y: jax.Array) -> jax.Array:
+        """Distance along the shell's axis to the second coupling with the same relic density."""
+        assert self.shell_axis is not None
+        return UpperShell(self.coordinates, self.shell_axis)(y)
+
     def potential(self, y: jax.Array) -> jax.Array:
         """-ln(prior x likelihood), what Hamiltonian samplers call the potential energy."""
         log_prior, log_likelihood, _ = self.evaluate(y)
@@ -97,6 +102,16 @@ def _evaluate_lanes(target: Target, y: jax.Array):
 @top_level_jit
 def _columns_lanes(target: Target, y: jax.Array):
     return jax.vmap(target.columns)(y)
+
+
+@top_level_jit
+def _upper_lanes(target: Target, y: jax.Array):
+    return jax.vmap(target.to_upper_branch)(y)
+
+
+def to_upper_branch(target: Target, y: np.ndarray) -> np.ndarray:
+    """:meth:`Target.to_upper_branch` (n,) of points (n, dimension)."""
+    return _in_lanes(_upper_lanes, target, y)
 
 
 def evaluate(target: Target, y: np.ndarray) -> Evaluated:
