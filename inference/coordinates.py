@@ -232,6 +232,12 @@ class Coordinates(eqx.Module):
         params, nuisances = self.prior.physical(self.prior.box_from_unconstrained(t))
         return params, nuisances, self.prior.log_density(t)
 
+    def to_upper_branch(self, y: jax.Array) -> jax.Array:
+        """Distance along the shell axis of y (dimension,) from the straightened shell to the
+        estimate of its upper branch; ``y[shell_axis]`` is not read."""
+        params, _ = self.prior.physical(self.prior.box_from_unconstrained(y))
+        return log10_lambda_shell(params.as_dark_higgs(), upper=True) - self._shell(y)
+
     def _sheared(self, t: jax.Array, sign: float) -> jax.Array:
         axis = self.shell_axis
         return t if axis is None else t.at[axis].add(sign * self._shell(t))
@@ -241,20 +247,6 @@ class Coordinates(eqx.Module):
         params, _ = self.prior.physical(self.prior.box_from_unconstrained(t))
         shell = log10_lambda_shell(params.as_dark_higgs())
         return shell if self.learned is None else shell + self.learned(t)
-
-
-class UpperShell(eqx.Module):
-    """Distance along ``axis`` from the straightened shell to the estimate of the upper branch."""
-
-    coordinates: Coordinates
-    axis: int = eqx.field(static=True)
-
-    def __call__(self, y: jax.Array) -> jax.Array:
-        """Scalar at y (dimension,); ``y[axis]`` is not read."""
-        coordinates = self.coordinates
-        params, _ = coordinates.prior.physical(coordinates.prior.box_from_unconstrained(y))
-        upper = log10_lambda_shell(params.as_dark_higgs(), upper=True)
-        return upper - coordinates._shell(y)
 
 
 @eqx.filter_jit

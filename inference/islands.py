@@ -21,7 +21,6 @@ import jax
 import numpy as np
 
 from .archive import Archive
-from .coordinates import UpperShell
 from .flow import Density, Flow, Mixture
 from .jumps import sweep
 from .learned_shell import LearnedShift, learn_around
@@ -46,6 +45,16 @@ class Shift(Protocol):
     axis: int
 
     def __call__(self, y: jax.Array) -> jax.Array: ...
+
+
+class UpperBranch(eqx.Module):
+    """From the shell to the estimate of its other branch."""
+
+    target: Target
+    axis: int = eqx.field(static=True)
+
+    def __call__(self, y: jax.Array) -> jax.Array:
+        return self.target.to_upper_branch(y)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +97,7 @@ def island_densities(
     if axis is None:
         return
     every = tuple(range(len(target.coordinates.prior.parameters)))
-    upper = UpperShell(target.coordinates, axis)
+    upper = UpperBranch(target, axis)
     sides = (
         _Side(lambda y: y[:, axis] > OFF_SHELL, upper, (axis,)),
         _Side(lambda y: y[:, axis] < -OFF_SHELL, None, every),
@@ -103,7 +112,7 @@ def island_densities(
 @dataclasses.dataclass(frozen=True)
 class _Side:
     within: Callable[[np.ndarray], np.ndarray]
-    estimate: UpperShell | None
+    estimate: UpperBranch | None
     """from which the learned shift is counted"""
     axes: tuple[int, ...]
     """along which one may straighten"""

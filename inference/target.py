@@ -16,7 +16,7 @@ from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.numerics.fence import fence
 from lmltdm_jax.prediction import observable_columns
 
-from .coordinates import OMEGA_H2, Coordinates, UpperShell
+from .coordinates import OMEGA_H2, Coordinates
 
 CPU_LANES = 32
 """Points evaluated side by side on a CPU: more would fall out of its cache."""
@@ -84,9 +84,8 @@ class Target(eqx.Module):
         return self.coordinates.shell_axis
 
     def to_upper_branch(self, y: jax.Array) -> jax.Array:
-        """Distance along the shell's axis to the second coupling with the same relic density."""
-        assert self.shell_axis is not None
-        return UpperShell(self.coordinates, self.shell_axis)(y)
+        """Distance along the shell axis to the second coupling with the same relic density."""
+        return self.coordinates.to_upper_branch(y)
 
     def potential(self, y: jax.Array) -> jax.Array:
         """-ln(prior x likelihood), what Hamiltonian samplers call the potential energy."""

@@ -7,6 +7,7 @@ import pytest
 from lmltdm_jax.inference.coordinates import Coordinates, log10_lambda_shell
 from lmltdm_jax.inference.prior import Prior, soft_box, soft_box_inverse, soft_box_log_slope
 
+import lmltdm_jax
 from lmltdm_jax import InputError, Parameters
 from lmltdm_jax.parameters import PARAMETER_TABLE, parameter_info
 
@@ -67,6 +68,18 @@ def test_the_shell_is_where_the_relic_density_is_right():
     point = Parameters.benchmark()
     estimate = float(jax.jit(log10_lambda_shell)(point))
     assert estimate == pytest.approx(np.log10(point.lambda_phix), abs=0.1)
+
+
+@pytest.mark.parametrize("ratio", [3.0, 8.0, 40.0])
+def test_the_upper_branch_is_where_the_width_of_h1_brings_the_relic_density_back(talk2024, ratio):
+    """Omega h2 at the estimate within a factor of two, and it rises with lambda there."""
+    point = Parameters.benchmark().replace(m_x=0.05, m_h1=0.05 * ratio)
+    estimate = 10.0 ** float(log10_lambda_shell(point, upper=True))
+    assert estimate > 3.0 * 10.0 ** float(log10_lambda_shell(point))
+    batch = point.replace(lambda_phix=np.array([0.9, 1.0, 1.1]) * estimate)
+    lower, omega, higher = lmltdm_jax.predict(batch, talk2024)["omega_h2"]
+    assert lower < omega < higher
+    assert abs(np.log(omega / 0.12)) < np.log(2.0)
 
 
 def test_without_adaptation_the_coordinate_is_the_parameter(coordinates, draws):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from lmltdm_jax.inference.importance import importance
 from lmltdm_jax.inference.islands import Sheared, island_densities, sheared
+from lmltdm_jax.inference.jumps import cross
 from lmltdm_jax.inference.learned_shell import SLOPE, LearnedShift
 from lmltdm_jax.inference.target import Target, evaluate
 
@@ -55,6 +56,9 @@ class ShellAndIsland(Target):
         excess = jnp.where(d < 0.3, -SLOPE * d, SLOPE * (d - bend(y)))
         return jnp.zeros(()), others + jnp.logaddexp(core, island), excess
 
+    def to_upper_branch(self, y):
+        return 1.0 + 0.8 * (bend(y) - 1.0)
+
 
 @pytest.fixture(scope="module")
 def population():
@@ -69,6 +73,7 @@ def test_the_island_is_found_straightened_and_covered(population):
     ((share, density),) = island_densities(target, population, 40, rng, seed=0)
     assert share == pytest.approx(SHARE)
     assert isinstance(density, Sheared) and density.shift.axis == AXIS
+    assert isinstance(density.density, Sheared)
     weighted = importance(target, density, 20_000, rng)
     above = weighted.points.y[:, AXIS] > 0.3
     assert np.mean(above) > 0.99
@@ -76,6 +81,22 @@ def test_the_island_is_found_straightened_and_covered(population):
     assert weighted.log_z == pytest.approx(np.log(SHARE), abs=4 * weighted.log_z_error)
     assert weighted.log_z_error < 0.05
     assert weighted.efficiency > 0.05
+
+
+def test_crossings_leave_the_posterior_alone_and_find_the_other_branch(population):
+    """From the shell alone to the right share of the island, by crossings only."""
+    target, rng = ShellAndIsland(), np.random.default_rng(4)
+    points = population[np.arange(60, 600)]
+    points = jax.tree.map(lambda a: np.concatenate([a, a]), points)
+    for _ in range(120):
+        new = evaluate(target, cross(rng, target, points.y))
+        ratio = new.log_likelihood - points.log_likelihood
+        points = points.updated(np.log(rng.uniform(size=len(ratio))) < ratio, new)
+    share = np.mean(points.y[:, AXIS] > 0.3)
+    # Every member crossed several times: the draws are independent.
+    assert share == pytest.approx(SHARE, abs=4 * np.sqrt(SHARE * (1 - SHARE) / 540))
+    core = points.y[points.y[:, AXIS] < 0.3, AXIS]
+    assert core.std() == pytest.approx(WIDTH, rel=0.2)
 
 
 def test_no_island_without_members_or_shell(population):
