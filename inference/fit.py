@@ -120,35 +120,8 @@ def run(
     Raises:
         InputError: the folder holds the checkpoint of another fit, or cannot be written.
     """
-    checkpoint = Checkpoint(folder, _fingerprint(target, settings, seed))
-    state = checkpoint.load()
-    started = time.perf_counter() - state.wall_s
-
-    def keep(**changes: Any) -> State:
-        changed = state.replace(wall_s=time.perf_counter() - started, **changes)
-        checkpoint.save(changed)
-        return changed
-
-    progress("compile", 0.0, "compiling the likelihood")
-    if state.stage is None:
-        state = keep(stage=smc.start(target, settings.particles, np.random.default_rng([seed, 0])))
-    while state.stage.beta < 1.0:
-        # One generator a stage: a resumed run draws the same numbers.
-        rng = np.random.default_rng([seed, 1, state.stage.number])
-        stage = state.stage
-        for stage, share in smc.run_stage(target, state.stage, settings.moves, rng):
-            text = f"stage {stage.number}, beta = {stage.beta:.3g}"
-            progress("temper", _tempered(state.stage.beta, stage.beta, share), text)
-        state = keep(stage=stage)
-    if state.learned is None:
-        found = learn(
-            target,
-            state.stage.points,
-            settings.learn,
-            seed,
-            lambda share, text: progress("learn", share, text),
-        )
-        state = keep(learned=found)
+    state, keep = _begin(target, settings, seed, folder)
+    state = _explored(target, settings, seed, state, keep, progress)
     n, learned = settings.nuts, state.learned
     target = learned.target(target)
     archive, density = learned.proposals()
@@ -184,6 +157,75 @@ def run(
         state.wall_s,
         state.done == total,
     )
+
+
+def explore(
+    target: Target,
+    settings: FitSettings = FULL,
+    seed: int = 0,
+    folder: Path | None = None,
+    progress: Progress = lambda phase, share, text: None,
+) -> Learned:
+    """The first half of :func:`run`: all modes, evidence and weighted draws, no chains.
+
+    Arguments and errors are those of :func:`run`, which goes on from the same folder.
+    """
+    state, keep = _begin(target, settings, seed, folder)
+    return _explored(target, settings, seed, state, keep, progress).learned
+
+
+class _Keep(Protocol):
+    """The state with changes, kept on disk."""
+
+    def __call__(self, **changes: Any) -> State: ...
+
+
+def _begin(
+    target: Target, settings: FitSettings, seed: int, folder: Path | None
+) -> tuple[State, _Keep]:
+    """What the folder holds, and how to keep what follows."""
+    checkpoint = Checkpoint(folder, _fingerprint(target, settings, seed))
+    state = checkpoint.load()
+    started = time.perf_counter() - state.wall_s
+
+    def keep(**changes: Any) -> State:
+        nonlocal state
+        state = state.replace(wall_s=time.perf_counter() - started, **changes)
+        checkpoint.save(state)
+        return state
+
+    return state, keep
+
+
+def _explored(
+    target: Target,
+    settings: FitSettings,
+    seed: int,
+    state: State,
+    keep: _Keep,
+    progress: Progress,
+) -> State:
+    progress("compile", 0.0, "compiling the likelihood")
+    if state.stage is None:
+        state = keep(stage=smc.start(target, settings.particles, np.random.default_rng([seed, 0])))
+    while state.stage.beta < 1.0:
+        # One generator a stage: a resumed run draws the same numbers.
+        rng = np.random.default_rng([seed, 1, state.stage.number])
+        stage = state.stage
+        for stage, share in smc.run_stage(target, state.stage, settings.moves, rng):
+            text = f"stage {stage.number}, beta = {stage.beta:.3g}"
+            progress("temper", _tempered(state.stage.beta, stage.beta, share), text)
+        state = keep(stage=stage)
+    if state.learned is None:
+        found = learn(
+            target,
+            state.stage.points,
+            settings.learn,
+            seed,
+            lambda share, text: progress("learn", share, text),
+        )
+        state = keep(learned=found)
+    return state
 
 
 def _joined(blocks: tuple[Block, ...]) -> Evaluated:

@@ -27,6 +27,7 @@ from .checkpoint import FILE as CHECKPOINT
 from .fit import Fit
 from .prior import Prior, is_log
 from .provenance import preset_hash, versions
+from .target import Target
 
 with warnings.catch_warnings():
     # 0.23 announces on import that 1.0 will be different.
@@ -140,21 +141,31 @@ def _run(fit: Fit) -> Run:
     )
 
 
-def lobes(fit: Fit) -> dict[str, float]:
-    """Share of the posterior in the first of a model's two kinds of solution.
+def kinds(target: Target, y: np.ndarray) -> dict[str, np.ndarray]:
+    """A model's two kinds of solution, and which points y (..., dimension) are of each.
 
-    With a dark Higgs a two-body B -> K H1 (m_h1 < m_B - m_K); without one, annihilation below the
-    pole, m_zp > 2 m_dm. ``draws`` of the chains, ``weighted`` draws of the learned density with its
-    ``error``: two estimates that agree where the chains have found the weights of the modes.
+    With a dark Higgs a two-body B -> K H1 (m_h1 < m_B - m_K) or none; without one, annihilation
+    below the pole (m_zp > 2 m_dm) or above.
     """
-    sm, coordinates = fit.target.likelihood.sm, fit.target.coordinates
-    prior = coordinates.prior
-    limit = float(sm.m_bplus - sm.m_kplus)
+    sm, prior = target.likelihood.sm, target.coordinates.prior
+    params, _ = prior.physical(np.asarray(target.coordinates.to_box_many(y)))
+    p = params.as_dark_higgs()
+    if prior.model.has_dark_higgs:
+        inside = np.asarray(p.m_h1 < float(sm.m_bplus - sm.m_kplus))
+        return {"two-body": inside, "three-body": ~inside}
+    inside = np.asarray(p.m_zp > 2.0 * p.m_x)
+    return {"below the pole": inside, "above the pole": ~inside}
+
+
+def lobes(fit: Fit) -> dict[str, float]:
+    """Share of the posterior in the first of :func:`kinds`.
+
+    ``draws`` of the chains, ``weighted`` draws of the learned density with its ``error``: two
+    estimates that agree where the chains have found the weights of the modes.
+    """
 
     def inside(y: np.ndarray) -> np.ndarray:
-        params, _ = prior.physical(np.asarray(coordinates.to_box_many(y)))
-        p = params.as_dark_higgs()
-        return np.asarray(p.m_h1 < limit if prior.model.has_dark_higgs else p.m_zp > 2.0 * p.m_x)
+        return next(iter(kinds(fit.target, y).values()))
 
     weighted = fit.learned.importance
     share, error = weighted.share(inside(weighted.points.y))

@@ -23,8 +23,7 @@ Q_PHI_DECOUPLED = 1e-9
 """v_phi = m_zp/(g_x q_phi) > 1e8 GeV for m_zp > 1 MeV and g_x < 1e-2: quartics below 1e-6"""
 
 M_DM_PRIOR = (1e-3, 20.0)
-"""GeV; lower than with a dark Higgs: the relic density of a light Z' asks for half its mass. What
-dark matter of a few MeV in the plasma does to N_eff is left out, here as there."""
+"""GeV; lower than with a dark Higgs: the relic density of a light Z' asks for half its mass."""
 
 
 def _mass(name: str, latex: str) -> ParameterInfo:

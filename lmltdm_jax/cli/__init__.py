@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from lmltdm_jax.cli.compare import compare
 from lmltdm_jax.cli.data import data
 from lmltdm_jax.cli.fit import fit
 from lmltdm_jax.cli.parameters import parameters
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.command("predict")(predict)
 app.command("fit")(fit)
 app.command("report")(report)
+app.command("compare")(compare)
 app.command("parameters")(parameters)
 app.command("data")(data)
 app.add_typer(plot, name="plot")
