@@ -1,7 +1,7 @@
 """Minima of chi2 from many starts at once: optimistix's BFGS, lanes refilled as they finish.
 
-chi2 = -2 ln L + sum of z^2 over the nuisances: no prior on parameters, whose ranges are kept by the
-coordinates (:mod:`prior`). What is minimised is its root, softened where chi2 is small: a parabola
+chi2 = -2 ln L + sum of z^2 over the nuisances: no prior on parameters, whose ranges are kept by
+:mod:`folding`. What is minimised is its root, softened where chi2 is small: a parabola
 becomes a cone, so that a first step from afar has the length of a standard deviation.
 
 Starts differ in how many steps they need by factors of ten, and a batch waits for its slowest
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -22,7 +23,8 @@ import optimistix as optx
 
 from lmltdm_jax.numerics.compiling import top_level_jit
 
-from .target import CPU_LANES, GPU_LANES, Evaluated, Target
+from .folding import Folding
+from .target import CPU_LANES, GPU_LANES, THREADS, Evaluated, Target
 
 MAX_STEPS = 200
 _TOLERANCE = 1e-3
@@ -40,6 +42,18 @@ class Minima:
     chi2: np.ndarray
     steps: np.ndarray
     converged: np.ndarray
+
+    def __getitem__(self, index: np.ndarray) -> Minima:
+        return Minima(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+
+    def updated(self, index: np.ndarray, other: Minima) -> Minima:
+        """A copy with the rows ``index`` (n,) replaced by those of ``other`` (n of them)."""
+        columns = {
+            field.name: getattr(self, field.name).copy() for field in dataclasses.fields(self)
+        }
+        for name, column in columns.items():
+            column[index] = getattr(other, name)
+        return Minima(**columns)
 
 
 def chi2_of(target: Target, points: Evaluated) -> np.ndarray:
@@ -67,16 +81,26 @@ def minimise(
     """
     lanes = CPU_LANES if jax.default_backend() == "cpu" else GPU_LANES
     size = lanes * _STARTS_PER_LANE
-    steps = jnp.asarray(np.where(free[:, None], metric, 0.0))
-    found = []
-    for begin in range(0, len(y), size):
-        piece = y[begin : begin + size]
+    steps, movable = jnp.asarray(np.where(free[:, None], metric, 0.0)), jnp.asarray(free)
+
+    def work(piece: np.ndarray) -> tuple[np.ndarray, ...]:
         count = len(piece)
-        starts = np.concatenate([piece, np.repeat(piece[-1:], size - count, axis=0)])
-        out = _minimise_queue(target, jnp.asarray(starts), steps, jnp.asarray(count), lanes)
-        found.append(jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], out))
-        progress(begin + count)
-    return Minima(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        starts = np.concatenate([piece, np.repeat(y[:1], size - count, axis=0)])
+        queue = jnp.asarray(starts), jnp.asarray(count)
+        out = _minimise_queue(target, *queue, steps, movable, lanes)
+        return tuple(np.asarray(leaf)[:count] for leaf in out)
+
+    # Compiles, and does nothing: two threads at once would compile twice.
+    work(y[:0])
+    found, done = [], 0
+    pieces = -(-len(y) // size)
+    pieces += pieces % THREADS if pieces > 1 else 0
+    with ThreadPoolExecutor(THREADS) as pool:
+        for part in pool.map(work, np.array_split(y, pieces)):
+            found.append(part)
+            done += len(part[0])
+            progress(done)
+    return Minima(*map(np.concatenate, zip(*found, strict=True)))
 
 
 class _Lane(NamedTuple):
@@ -93,15 +117,22 @@ class _Lane(NamedTuple):
 
 @top_level_jit
 def _minimise_queue(
-    target: Target, starts: jax.Array, metric: jax.Array, count: jax.Array, lanes: int
+    target: Target,
+    starts: jax.Array,
+    count: jax.Array,
+    metric: jax.Array,
+    free: jax.Array,
+    lanes: int,
 ) -> tuple[jax.Array, ...]:
     """(y, chi2, steps, converged) of the first ``count`` starts; the other rows mean nothing."""
     dimension = starts.shape[1]
     solver = optx.BFGS(rtol=_TOLERANCE, atol=_TOLERANCE)
     scalar = jax.ShapeDtypeStruct((), starts.dtype)
+    folding = Folding(target.coordinates, free)
+    first_v = folding.from_y(starts)
 
     def place(index: jax.Array, w: jax.Array) -> jax.Array:
-        return starts[index] + metric @ w
+        return folding.to_y(first_v[index] + metric @ w)
 
     # Jitted inside, so that its trace is kept: optimistix asks for it more than once.
     @jax.jit
@@ -123,10 +154,11 @@ def _minimise_queue(
     def step(lane: _Lane) -> tuple[_Lane, jax.Array, jax.Array]:
         state = eqx.combine(lane.state, rest)
         options = arguments | {"args": lane.start}
-        w, state, chi2 = solver.step(objective, lane.w, state=state, **options)
+        # What a step returns beside the state is one accepted point behind.
+        w, state, _ = solver.step(objective, lane.w, state=state, **options)
         done, result = solver.terminate(objective, w, state=state, **options)
         converged = done & (result == optx.RESULTS.successful)
-        lane = _Lane(lane.start, w, chi2, eqx.filter(state, eqx.is_array), lane.steps + 1)
+        lane = _Lane(lane.start, w, state.aux, eqx.filter(state, eqx.is_array), lane.steps + 1)
         return lane, done | (lane.steps >= MAX_STEPS), converged
 
     def result(lane: _Lane, converged: jax.Array) -> tuple[jax.Array, ...]:

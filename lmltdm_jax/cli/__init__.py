@@ -18,6 +18,7 @@ from lmltdm_jax.cli.fit import fit
 from lmltdm_jax.cli.parameters import parameters
 from lmltdm_jax.cli.plot import plot
 from lmltdm_jax.cli.predict import predict
+from lmltdm_jax.cli.profile import profile
 from lmltdm_jax.errors import LmltdmError
 
 INPUT_ERROR = 2
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.command("predict")(predict)
 app.command("fit")(fit)
+app.command("profile")(profile)
 app.command("parameters")(parameters)
 app.command("data")(data)
 app.add_typer(plot, name="plot")
