@@ -80,6 +80,8 @@ class Profile:
     cells: Minima
     best: Minima
     """one row: the best fit"""
+    pool: Evaluated
+    """all points of the SMC"""
     columns: dict[str, float]
     """of the best fit: observables, ``loglike_<term>`` and ``pull_<term>``"""
     sweeps: int
@@ -134,21 +136,20 @@ def run(
             text = f"stage {stage.number}, beta = {stage.beta:.3g}"
             progress("temper", tempered(last.beta, stage.beta, share), text)
         state = keep(pool=(*state.pool, stage))
-    metric = np.linalg.cholesky(bulk_covariance(state.pool[-1].points.y))
+    covariance = bulk_covariance(state.pool[-1].points.y)
     pool = state.pool[0].points.joined(*(stage.points for stage in state.pool[1:]))
 
     def lowered(y: np.ndarray, free: np.ndarray, phase: str, text: str) -> Minima:
         progress(phase, 0.0, text)
-        return minimise(
-            target, y, metric, free, lambda done: progress(phase, min(done / len(y), 1.0), text)
-        )
+        return minimise(target, y, free, lambda n: progress(phase, n / len(y), text))
 
     if state.cells is None:
         first = starts(target, grid, pool, settings.nearest)
         found = lowered(first, grid.free, "cells", f"{len(first)} cells")
         state = keep(cells=found, improved=np.ones(len(first), bool))
+    assert state.cells is not None and state.improved is not None
     while state.improved.any() and state.sweeps < settings.sweeps:
-        cells, begin = from_neighbours(target, grid, state.cells, state.improved, metric)
+        cells, begin = from_neighbours(target, grid, state.cells, state.improved, covariance)
         if not len(cells):
             state = keep(improved=np.zeros_like(state.improved))
             break
@@ -168,6 +169,7 @@ def run(
         seed,
         state.cells,
         state.best,
+        pool,
         {name: float(value[0]) for name, value in at_best.items()},
         state.sweeps,
         int(state.improved.sum()),
@@ -192,12 +194,12 @@ def starts(target: Target, grid: Grid, pool: Evaluated, nearest: int) -> np.ndar
 
 
 def from_neighbours(
-    target: Target, grid: Grid, minima: Minima, improved: np.ndarray, metric: np.ndarray
+    target: Target, grid: Grid, minima: Minima, improved: np.ndarray, covariance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cells (n,) to which an improved neighbour has something to give, and starts (n, dimension).
 
     Its minimum, moved to the cell, must be lower than the cell's, or another basin: further from
-    the cell's than a standard deviation of the metric. What is near and not lower leads back.
+    the cell's than a standard deviation. What is near and not lower leads back.
     """
     beside = grid.neighbours()
     usable = (beside >= 0) & improved[beside]
@@ -206,7 +208,9 @@ def from_neighbours(
     moved = grid.projected(minima.y[beside.ravel()], np.repeat(cells, beside.shape[1]))
     chi2 = chi2_of(target, evaluate(target, moved)).reshape(beside.shape)
     moved = moved.reshape(*beside.shape, -1)
-    away = np.linalg.solve(metric, (moved - minima.y[cells, None])[..., None])[..., 0]
+    offset = (moved - minima.y[cells, None])[..., grid.free]
+    factor = np.linalg.cholesky(covariance[np.ix_(grid.free, grid.free)])
+    away = np.linalg.solve(factor, offset[..., None])[..., 0]
     lower = chi2 < minima.chi2[cells, None] - IMPROVED
     usable &= lower | (np.sum(away**2, axis=-1) > 1.0)
     best = np.argmin(np.where(usable, chi2, np.inf), axis=1)

@@ -98,7 +98,7 @@ def intervals(profile: Profile, rise: float) -> list[Interval]:
     inside = excess < 0.0
     crossings = np.flatnonzero(inside[1:] != inside[:-1])
     at = x[crossings] - excess[crossings] * np.diff(x)[crossings] / np.diff(excess)[crossings]
-    ends = np.concatenate([[low] * inside[0], at, [high] * inside[-1]])
+    ends = np.array([*[low] * int(inside[0]), *at, *[high] * int(inside[-1])])
     if grid.prior.is_log[grid.axes[0]]:
         ends = 10.0**ends
     return [(float(a), float(b)) for a, b in ends.reshape(-1, 2)]

@@ -77,6 +77,12 @@ class Target(eqx.Module):
         columns |= {f"loglike_{name}": value for name, value in evaluation.terms.items()}
         return columns | {f"pull_{name}": value for name, value in evaluation.pulls.items()}
 
+    def fit_quality(self, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(ln likelihood, pulls of all terms): what a minimiser reads."""
+        _, evaluation = self._evaluation(y)
+        log_likelihood = sum(evaluation.terms.values(), jnp.zeros(()))
+        return log_likelihood, jnp.stack(list(evaluation.pulls.values()))
+
     def _evaluation(self, y: jax.Array) -> tuple[jax.Array, Evaluation]:
         # The fence keeps XLA from fusing the coordinates into every reader of a parameter.
         params, nuisances, log_prior = fence(self.coordinates.physical(y))
