@@ -57,8 +57,9 @@ def main() -> None:
     options = parser.parse_args()
     target = fitting.build_target(options.preset)
     grid = Grid.over(target.coordinates.prior, NAMES, SIZE)
-    small = profiling.run(target, profiling.ProfileSettings(NAMES, 2), seed=0)
-    first = profiling.starts(target, grid, small.pool, small.settings.nearest)
+    settings = profiling.ProfileSettings(NAMES, 2, starts=1)
+    small = profiling.run(target, settings, seed=0)
+    first = profiling.starts(target, grid, small.pool, settings, np.random.default_rng(0))
     cells = np.random.default_rng(0).choice(len(first), options.cells, replace=False)
     starts = first[cells]
     begun, wall = time.process_time(), time.perf_counter()

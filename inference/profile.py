@@ -2,8 +2,8 @@
 
 1. Tempered SMC (:mod:`smc`); the populations of all temperatures are kept. The hot ones cover the
    plane, the cold ones have the modes.
-2. Every cell starts from the best of its nearest points of that pool and is minimised
-   (:mod:`minimise`).
+2. Every cell is minimised (:mod:`minimise`) from the best of its nearest points of that pool and
+   from one at random.
 3. Sweeps: a cell starts again from the lowest minimum of its neighbours and keeps what is lower,
    until nothing is. So a basin that one cell has found spreads to all cells that it reaches.
 4. The best fit: minimised with nothing fixed, from the lowest cells and points of the pool.
@@ -47,7 +47,9 @@ class ProfileSettings:
     """population sweeps at each SMC temperature"""
     nearest: int = 8
     """points of the pool tried in each cell"""
-    sweeps: int = 12
+    starts: int = 2
+    """minimisations in each cell: from the best of those, and from points at random"""
+    sweeps: int = 16
     """at most"""
     free_starts: int = 64
     """of the best fit"""
@@ -144,9 +146,11 @@ def run(
         return minimise(target, y, free, lambda n: progress(phase, n / len(y), text))
 
     if state.cells is None:
-        first = starts(target, grid, pool, settings.nearest)
-        found = lowered(first, grid.free, "cells", f"{len(first)} cells")
-        state = keep(cells=found, improved=np.ones(len(first), bool))
+        first = starts(target, grid, pool, settings, np.random.default_rng([seed, 2]))
+        found = lowered(first, grid.free, "cells", f"{len(first)} starts")
+        chi2 = found.chi2.reshape(settings.starts, -1)
+        lowest = np.argmin(chi2, axis=0) * chi2.shape[1] + np.arange(chi2.shape[1])
+        state = keep(cells=found[lowest], improved=np.ones(len(lowest), bool))
     assert state.cells is not None and state.improved is not None
     while state.improved.any() and state.sweeps < settings.sweeps:
         cells, begin = from_neighbours(target, grid, state.cells, state.improved, covariance)
@@ -177,20 +181,30 @@ def run(
     )
 
 
-def starts(target: Target, grid: Grid, pool: Evaluated, nearest: int) -> np.ndarray:
-    """(cells, dimension): of points of the pool near each cell, the one best once moved there."""
+def starts(
+    target: Target,
+    grid: Grid,
+    pool: Evaluated,
+    settings: ProfileSettings,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """(starts x cells, dimension): the best of the points near each cell once moved there, then
+    points of the pool at random, which find what nothing near a cell knows of."""
     x = np.asarray(target.coordinates.to_box_many(pool.y))
     place, chi2 = grid.cell_of(x), chi2_of(target, pool)
-    count = grid.size ** len(grid.names)
-    cells = np.stack(np.unravel_index(np.arange(count), grid.shape), axis=-1)
+    cells = np.stack(np.unravel_index(np.arange(np.prod(grid.shape)), grid.shape), axis=-1)
+    count, nearest = len(cells), settings.nearest
     # A cell of distance counts like one of chi2: far away only what is much better.
-    best = [
+    near = [
         np.argpartition(chi2 + np.sum((place - cell) ** 2, axis=1), nearest)[:nearest]
         for cell in cells
     ]
-    candidates = grid.projected(pool.y[np.ravel(best)], np.repeat(np.arange(count), nearest))
+    candidates = grid.projected(pool.y[np.ravel(near)], np.repeat(np.arange(count), nearest))
     lowest = np.argmin(chi2_of(target, evaluate(target, candidates)).reshape(count, -1), axis=1)
-    return candidates.reshape(count, nearest, -1)[np.arange(count), lowest]
+    best = candidates.reshape(count, nearest, -1)[np.arange(count), lowest]
+    more = np.tile(np.arange(count), settings.starts - 1)
+    anywhere = grid.projected(pool.y[rng.integers(len(pool.y), size=len(more))], more)
+    return np.concatenate([best, anywhere])
 
 
 def from_neighbours(

@@ -46,7 +46,7 @@ def figure(profile: Profile, errors: dict[str, Errors]) -> Figure:
     else:
         _plane(left, profile)
         _ellipses(left, profile, errors)
-    left.legend(loc="upper right", fontsize=9)
+    left.legend(loc="lower left" if len(profile.grid.names) == 2 else "best", fontsize=9)
     _pulls(right, profile)
     title = f"{profile.target.likelihood.name}, {prior.model.model}"
     drawn.suptitle(f"{title}: profile likelihood, best χ² = {profile.best.chi2[0]:.2f}")

@@ -69,10 +69,10 @@ class Forecast:
         value = float(observables[entry["observable"]])
         data = known | {"value": value, "error_up": float(error), "error_down": float(error)}
         return ForecastTerm(
-            Measurement(key=self.name, **data),
-            entry["observable"],
-            entry.get("theory_error", ""),
-            f"forecast_{self.name}",
+            measurement=Measurement(key=self.name, **data),
+            observable=entry["observable"],
+            theory=entry.get("theory_error", ""),
+            name=f"forecast_{self.name}",
         )
 
 
