@@ -1,4 +1,4 @@
-"""State of a fit on disk: written whole after every step, so that it can be killed at any time."""
+"""State of a run on disk: written whole after every step, so that it can be killed at any time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import os
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import jax
 
@@ -17,6 +17,7 @@ from .nuts import Block
 from .target import Evaluated
 
 FILE = "checkpoint.pkl"
+Kept = TypeVar("Kept")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,24 +42,24 @@ class State:
         return dataclasses.replace(self, **changes)
 
 
-class Checkpoint:
-    """``checkpoint.pkl`` in a folder (None: nothing is kept), belonging to one ``fingerprint``.
+class Checkpoint(Generic[Kept]):
+    """A file in a folder (None: nothing is kept), belonging to one ``fingerprint``.
 
     A pickle of arrays: load only files that you wrote yourself.
     """
 
-    def __init__(self, folder: Path | None, fingerprint: str):
-        self.path = None if folder is None else folder / FILE
-        self.fingerprint = fingerprint
+    def __init__(self, folder: Path | None, fingerprint: str, file: str, empty: Kept):
+        self.path = None if folder is None else folder / file
+        self.fingerprint, self.empty = fingerprint, empty
 
-    def load(self) -> State:
-        """The state kept, or a fresh one.
+    def load(self) -> Kept:
+        """The state kept, or the empty one.
 
         Raises:
-            InputError: the file is damaged or belongs to a fit with other settings.
+            InputError: the file is damaged or belongs to a run with other settings.
         """
         if self.path is None or not self.path.exists():
-            return State()
+            return self.empty
         try:
             with self.path.open("rb") as stream:
                 fingerprint, state = pickle.load(stream)
@@ -66,16 +67,16 @@ class Checkpoint:
             raise InputError(f"{self.path}: cannot be read ({error}); remove it") from None
         if fingerprint != self.fingerprint:
             raise InputError(
-                f"{self.path} belongs to a fit with another preset, model, seed, size or version; "
+                f"{self.path} belongs to a run with another preset, model, seed, size or version; "
                 "choose another output folder, or remove that file"
             )
         return state
 
-    def save(self, state: State) -> None:
+    def save(self, state: Kept) -> None:
         """Replace the file at once; a kill leaves the old one or the new one."""
         if self.path is None:
             return
-        hidden = self.path.with_name(f".{FILE}.{os.getpid()}.tmp")
+        hidden = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
             with hidden.open("wb") as stream:
                 pickle.dump((self.fingerprint, jax.device_get(state)), stream)

@@ -1,9 +1,9 @@
 """Models against each other on one preset: evidence, best fit and pulls of each kind of solution.
 
 Every model is explored as ``lmltdm fit`` does before its chains start; ln Z of a kind of solution
-is that of the model plus ln of its share of the posterior. Priors are those of the parameter tables:
-ln Z counts what of them is left, and moves with their ranges. The best fit starts from the best
-weighted draws. The Standard Model has no parameter, and no dark matter whose density could be
+is that of the model plus ln of its share of the posterior. Priors are those of the parameter
+tables: ln Z counts what of them is left, and moves with their ranges. The best fit starts from the
+best weighted draws. The Standard Model has no parameter, and no dark matter whose density could be
 predicted: its chi2 is that of all other terms, to be set beside ``chi2_without_relic``.
 """
 

@@ -19,7 +19,7 @@ from lmltdm_jax import __version__
 from lmltdm_jax.likelihoods.total import Likelihood
 
 from . import smc
-from .checkpoint import Checkpoint, State
+from .checkpoint import FILE, Checkpoint, State
 from .coordinates import Coordinates
 from .learn import Learned, LearnSettings, learn
 from .nuts import Block, NutsSettings, Sampler
@@ -184,7 +184,7 @@ def _begin(
     target: Target, settings: FitSettings, seed: int, folder: Path | None
 ) -> tuple[State, _Keep]:
     """What the folder holds, and how to keep what follows."""
-    checkpoint = Checkpoint(folder, _fingerprint(target, settings, seed))
+    checkpoint = Checkpoint(folder, fingerprint(target, settings, seed), FILE, State())
     state = checkpoint.load()
     started = time.perf_counter() - state.wall_s
 
@@ -214,7 +214,7 @@ def _explored(
         stage = state.stage
         for stage, share in smc.run_stage(target, state.stage, settings.moves, rng):
             text = f"stage {stage.number}, beta = {stage.beta:.3g}"
-            progress("temper", _tempered(state.stage.beta, stage.beta, share), text)
+            progress("temper", tempered(state.stage.beta, stage.beta, share), text)
         state = keep(stage=stage)
     if state.learned is None:
         found = learn(
@@ -235,13 +235,14 @@ def _joined(blocks: tuple[Block, ...]) -> Evaluated:
 _FIRST_BETA = 1e-6
 
 
-def _tempered(before: float, after: float, share: float) -> float:
+def tempered(before: float, after: float, share: float) -> float:
     """Progress on a logarithmic scale of beta."""
     low, high = (np.log(max(b, _FIRST_BETA) / _FIRST_BETA) for b in (before, after))
     return float((low + share * (high - low)) / -np.log(_FIRST_BETA))
 
 
-def _fingerprint(target: Target, settings: FitSettings, seed: int) -> str:
+def fingerprint(target: Target, settings: Any, seed: int) -> str:
+    """What a checkpoint must agree in; ``settings`` is a dataclass."""
     return json.dumps(
         {
             "version": __version__,

@@ -120,7 +120,7 @@ def _transitions(
     return jax.vmap(chain)(states, y, potential)
 
 
-def _bulk_covariance(y: np.ndarray) -> np.ndarray:
+def bulk_covariance(y: np.ndarray) -> np.ndarray:
     """Covariance (d, d) in which islands far away do not hide the width of the bulk.
 
     Of points pulled in to twice the 16-84 % half-width around the median, coordinate by coordinate.
@@ -141,7 +141,7 @@ class Sampler:
         n = self.settings.chains
         members = np.linspace(0, len(population.y), n, endpoint=False).astype(int)
         points = population[members]
-        covariance = _bulk_covariance(population.y)
+        covariance = bulk_covariance(population.y)
         keys = jax.random.split(jax.random.PRNGKey(seed), n)
         states = _first_states(self.target, self.settings, points.y, keys, jnp.asarray(covariance))
         return states, points

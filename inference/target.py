@@ -21,7 +21,7 @@ from .coordinates import OMEGA_H2, Coordinates
 CPU_LANES = 32
 """Points evaluated side by side on a CPU: more would fall out of its cache."""
 GPU_LANES = 8192
-_THREADS = 2
+THREADS = 2
 
 
 class Evaluated(NamedTuple):
@@ -44,6 +44,10 @@ class Evaluated(NamedTuple):
             return np.where(accepted.reshape(-1, *[1] * (old.ndim - 1)), new, old)
 
         return Evaluated(*map(choose, tuple(other), tuple(self)))
+
+    def joined(self, *others: Evaluated) -> Evaluated:
+        """These points, then those of ``others``."""
+        return Evaluated(*map(np.concatenate, zip(self, *others, strict=True)))
 
 
 class Target(eqx.Module):
@@ -72,6 +76,12 @@ class Target(eqx.Module):
         columns = {name: getattr(evaluation.observables, name) for name in names}
         columns |= {f"loglike_{name}": value for name, value in evaluation.terms.items()}
         return columns | {f"pull_{name}": value for name, value in evaluation.pulls.items()}
+
+    def fit_quality(self, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(ln likelihood, pulls of all terms): what a minimiser reads."""
+        _, evaluation = self._evaluation(y)
+        log_likelihood = sum(evaluation.terms.values(), jnp.zeros(()))
+        return log_likelihood, jnp.stack(list(evaluation.pulls.values()))
 
     def _evaluation(self, y: jax.Array) -> tuple[jax.Array, Evaluation]:
         # The fence keeps XLA from fusing the coordinates into every reader of a parameter.
@@ -134,6 +144,6 @@ def _in_lanes(function: Callable, target: Target, y: np.ndarray) -> Any:
 
     pieces = [y[start : start + lanes] for start in range(0, len(y), lanes)]
     # JAX releases the interpreter lock; one call leaves a second core a third idle.
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         parts = [work(pieces[0]), *pool.map(work, pieces[1:])]
     return jax.tree.map(lambda *a: np.concatenate(a), *parts)

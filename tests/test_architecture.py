@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lmltdm_jax import Likelihood, Term
+from lmltdm_jax.likelihoods.forecast import Forecast, forecast_names
 from lmltdm_jax.likelihoods.limit_curve import curve_entry, limit_curve_names
 from lmltdm_jax.likelihoods.measurement import Measurement, measurement_table, measurement_terms
 from lmltdm_jax.likelihoods.presets import load_preset, preset_names
@@ -91,9 +92,9 @@ def test_only_one_file_touches_the_configuration_of_jax():
             assert "jax.config" not in path.read_text(encoding="utf-8"), name
 
 
-WAITING = {"Belle2ItaHta", "Helium", "LimitCurveTerm", "TheoryTerm", "_Named"}
+WAITING = {"Belle2ItaHta", "ForecastTerm", "Helium", "LimitCurveTerm", "TheoryTerm", "_Named"}
 """Belle II's rates as the alternative to their shape, helium from a fit made without a Z',
-curves of one's own, and shapes of others."""
+forecasts, curves of one's own, and shapes of others."""
 
 
 def test_every_term_is_used_in_a_preset():
@@ -143,6 +144,15 @@ def test_every_curve_has_its_provenance_and_is_used(name):
     assert 1950 < entry["year"] < 2100
     assert entry["status"] in ("checked", "unverified")
     assert any(name == term.name for p in preset_names() for term in load_preset(p).terms)
+
+
+@pytest.mark.parametrize("name", forecast_names())
+def test_every_forecast_has_its_provenance_and_replaces_terms_of_presets(name):
+    forecast = Forecast.load(name)
+    entry = forecast.entry
+    assert entry["quantity"] and entry["citation"] and entry["checked_against"]
+    assert entry["status"] in ("checked", "unverified") and ("error" in entry) != ("limit" in entry)
+    assert all(forecast.replaced(Likelihood.from_preset(p)) for p in preset_names())
 
 
 @pytest.mark.parametrize("folder", ["lmltdm_jax", "inference", "tests", "scripts", "benchmarks"])

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lmltdm_jax.cli import app
+from lmltdm_jax.likelihoods.forecast import forecast_names
 from lmltdm_jax.likelihoods.limit_curve import limit_curve_names
 from lmltdm_jax.likelihoods.measurement import measurement_table, measurement_terms
 
@@ -24,5 +25,8 @@ def test_lists_every_measurement_and_curve(monkeypatch):
         (line,) = (x for x in lines if x.startswith(f"│ {name} "))
         assert "unverified" in line or "checked" in line
         assert "% " in line and "current" in line and "20" in line
+    for name in forecast_names():
+        (line,) = (x for x in lines if x.startswith(f"│ {name} "))
+        assert "unverified" in line or "checked" in line
     (line,) = (x for x in lines if "be7_expected_b16_gs98" in x)
     assert "current" in line, "a number behind a term counts as used"

@@ -70,12 +70,13 @@ SLOW = "lmltdm plot belle2"
     ],
 )
 def test_the_commands_run(line, tmp_path, monkeypatch):
-    """Every command to its end, but a fit only to where sampling starts."""
+    """Every command to its end, but a fit and a profile only to where sampling starts."""
 
     def sample(*args, **kwargs):
         raise Sampling
 
     monkeypatch.setattr("lmltdm_jax.inference.fit.run", sample)
+    monkeypatch.setattr("lmltdm_jax.inference.profile.run", sample)
     monkeypatch.chdir(tmp_path)
     Path("points.csv").write_text(
         "m_zp,g_x,sin_theta,m_x,m_h1,q_phi,lambda_phix\n0.0115,5e-4,6e-3,0.04,6,0.4,1e-3\n"
@@ -86,7 +87,7 @@ def test_the_commands_run(line, tmp_path, monkeypatch):
     program, *arguments = shlex.split(line, comments=True)
     assert program == "lmltdm"
     result = CliRunner().invoke(app, arguments)
-    if arguments[0] == "fit":
+    if arguments[0] in ("fit", "profile"):
         assert isinstance(result.exception, Sampling), result.output
         return
     assert result.exit_code == 0, result.output

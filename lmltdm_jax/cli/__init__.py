@@ -19,6 +19,7 @@ from lmltdm_jax.cli.fit import fit
 from lmltdm_jax.cli.parameters import parameters
 from lmltdm_jax.cli.plot import plot
 from lmltdm_jax.cli.predict import predict
+from lmltdm_jax.cli.profile import profile
 from lmltdm_jax.cli.report import report
 from lmltdm_jax.errors import LmltdmError
 
@@ -49,6 +50,7 @@ app.command("predict")(predict)
 app.command("fit")(fit)
 app.command("report")(report)
 app.command("compare")(compare)
+app.command("profile")(profile)
 app.command("parameters")(parameters)
 app.command("data")(data)
 app.add_typer(plot, name="plot")

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def data() -> None:
-    """List every measurement and limit curve: value, CL, year, status, presets, citation."""
+    """List every measurement, limit curve and projection: value, CL, status, citation."""
     stdout_console().print(_measurements())
     stdout_console().print(_curves())
+    stdout_console().print(_projections())
     stdout_console().print(
         "unverified: the number was not seen in its source; its file says what is missing"
     )
@@ -59,6 +60,28 @@ def _curves() -> Table:
             f"{100 * m.confidence_level:g} %",
             str(m.year),
             *_provenance(m, _users_of_curve(name)),
+        )
+    return table
+
+
+def _projections() -> Table:
+    from lmltdm_jax.likelihoods.forecast import Forecast, forecast_names
+
+    table = Table(title="Projections (lmltdm profile --projection)")
+    for heading in ("name", "of", "value", "CL", "year", "status", "citation"):
+        table.add_column(heading, overflow="fold")
+    for name in forecast_names():
+        entry = Forecast.load(name).entry
+        value = f"< {entry['limit']:g}" if "limit" in entry else f"+- {entry['error']:g}"
+        status = entry["status"]
+        table.add_row(
+            name,
+            entry["quantity"],
+            value,
+            f"{100 * entry['confidence_level']:g} %",
+            str(entry["year"]),
+            status if status == "checked" else f"[yellow]{status}[/yellow]",
+            rf"{entry['citation']} \[arXiv:{entry['arxiv']}]",
         )
     return table
 

@@ -1,0 +1,85 @@
+"""Cost of a cell of a profile: ours against iminuit's migrad with numerical gradients, in one run.
+
+    python benchmarks/profile.py [--cells 256] [--minuit 16] [--preset talk2024]
+
+Cells are drawn at random from the 50 x 50 plane (m_h1, sin theta). Both start from the same point,
+the best of the SMC's population moved to the cell, and call the same likelihood, compiled. iminuit
+gets it over box coordinates (log10), where it has fewest calls, with limits. CPU time of one
+process, all its threads, so that other work on the machine counts less; compilation left out. The
+time of the SMC and of the sweeps over neighbours is not in it: the first falls on both, the second
+is what iminuit would need more starts for.
+"""
+
+import argparse
+import time
+
+import iminuit
+import jax
+import numpy as np
+from lmltdm_jax.inference import fit as fitting
+from lmltdm_jax.inference import profile as profiling
+from lmltdm_jax.inference.minimise import minimise
+from lmltdm_jax.inference.profile_grid import Grid
+
+from lmltdm_jax.numerics.compiling import compiler_options
+
+NAMES, SIZE = ("m_h1", "sin_theta"), 50
+
+
+def migrad(target, starts: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """chi2 and number of calls of every start (n, dimension) in box coordinates; CPU seconds."""
+    prior = target.coordinates.prior
+    n = len(prior.parameters)
+
+    def chi2(x):
+        terms = target.likelihood.terms(*prior.physical(x))
+        return (x[n:] ** 2).sum() - 2.0 * sum(terms.values())
+
+    program = jax.jit(chi2, compiler_options=compiler_options()).lower(starts[0]).compile()
+    limits = [*zip(*prior.box, strict=True), *[(None, None)] * (prior.dimension - n)]
+    found = []
+    begun = time.process_time()
+    for x in starts:
+        fit = iminuit.Minuit(lambda x: float(program(np.asarray(x))), x)
+        fit.limits, fit.fixed = limits, ~free
+        fit.migrad()
+        found.append((fit.fval, fit.nfcn))
+    seconds = time.process_time() - begun
+    values, calls = np.array(found).T
+    return values, calls, seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cells", type=int, default=256)
+    parser.add_argument("--minuit", type=int, default=16)
+    parser.add_argument("--preset", default="talk2024")
+    options = parser.parse_args()
+    target = fitting.build_target(options.preset)
+    grid = Grid.over(target.coordinates.prior, NAMES, SIZE)
+    settings = profiling.ProfileSettings(NAMES, 2, starts=1)
+    small = profiling.run(target, settings, seed=0)
+    first = profiling.starts(target, grid, small.pool, settings, np.random.default_rng(0))
+    cells = np.random.default_rng(0).choice(len(first), options.cells, replace=False)
+    starts = first[cells]
+    begun, wall = time.process_time(), time.perf_counter()
+    ours = minimise(target, starts, grid.free)
+    cpu, wall = time.process_time() - begun, time.perf_counter() - wall
+    x = np.asarray(target.coordinates.to_box_many(starts[: options.minuit]))
+    theirs, calls, seconds = migrad(target, x, grid.free)
+
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {options.preset}")
+    print(f"{'':<12}{'cells':>7}{'CPU ms a cell':>15}{'evaluations a cell':>20}")
+    a, b = 1e3 * cpu / len(cells), 1e3 * seconds / len(x)
+    print(f"{'ours':<12}{len(cells):>7}{a:>15.1f}{ours.steps.mean():>20.0f}   with gradient")
+    print(f"{'iminuit':<12}{len(x):>7}{b:>15.1f}{calls.mean():>20.0f}   without")
+    print(f"ratio of cost {b / a:.1f}; ours took {wall:.1f} s of wall time")
+    excess = theirs - ours.chi2[: len(x)]
+    print(
+        f"iminuit higher by > 0.01 in {np.mean(excess > 0.01):.0%}, median {np.median(excess):.3g}"
+    )
+    print(f"iminuit lower by > 0.01 in {np.mean(excess < -0.01):.0%}; ours before any sweep")
+
+
+if __name__ == "__main__":
+    main()

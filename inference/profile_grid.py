@@ -1,0 +1,114 @@
+"""The cells of a profile: where the scanned parameters stand, and which cells are neighbours.
+
+Cells are even in box coordinates (log10 where the prior is) over the prior range. A cell fixes its
+coordinates at its centre; the minimiser moves the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from lmltdm_jax.errors import InputError
+
+from .coordinates import Coordinates
+from .prior import Prior
+from .target import Target
+
+SMALLEST, LARGEST = 2, 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """``size`` cells along each of one or two parameters; a cell is counted with the last fastest.
+
+    Made by :meth:`over`, which checks.
+    """
+
+    prior: Prior
+    names: tuple[str, ...]
+    size: int
+
+    @classmethod
+    def over(cls, prior: Prior, names: Sequence[str], size: int) -> Grid:
+        """Cells over the prior range of ``names``.
+
+        Raises:
+            InputError: a name that is not sampled, the same twice, or a size out of range.
+        """
+        known = [info.name for info in prior.parameters]
+        for axis, name in zip("xy", names, strict=False):
+            if name not in known:
+                raise InputError(
+                    f"{axis}: '{name}' is not a sampled parameter; known: {', '.join(known)}"
+                )
+        if len(set(names)) < len(names):
+            raise InputError(f"y: '{names[1]}' is x already; choose another or leave y out")
+        if not SMALLEST <= size <= LARGEST:
+            raise InputError(f"size = {size} is outside its range ({SMALLEST} to {LARGEST})")
+        return cls(prior, tuple(names), size)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.size,) * len(self.names)
+
+    @property
+    def axes(self) -> list[int]:
+        """Where the scanned parameters are among the coordinates."""
+        return [self.prior.names.index(name) for name in self.names]
+
+    @property
+    def free(self) -> np.ndarray:
+        """(dimension,): coordinates that are minimised over."""
+        free = np.ones(self.prior.dimension, bool)
+        free[self.axes] = False
+        return free
+
+    def centres(self, axis: int) -> np.ndarray:
+        """(size,) box coordinates along one of the scanned parameters."""
+        low, high = (ends[self.axes[axis]] for ends in self.prior.box)
+        return low + (high - low) * (np.arange(self.size) + 0.5) / self.size
+
+    def values(self, axis: int) -> np.ndarray:
+        """(size,) physical values along one of the scanned parameters."""
+        x = self.centres(axis)
+        return 10.0**x if self.prior.is_log[self.axes[axis]] else x
+
+    def cell_of(self, x: np.ndarray) -> np.ndarray:
+        """(n, len(names)): where points with box coordinates x (n, dimension) are, in cells."""
+        low, high = (ends[self.axes] for ends in self.prior.box)
+        return (x[:, self.axes] - low) / (high - low) * self.size - 0.5
+
+    def projected(self, y: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """Points y (n, dimension) moved to the centres of ``cells`` (n,), else unchanged."""
+        box = 0.5 * np.sum(self.prior.box, axis=0)
+        box = np.concatenate([box, np.zeros(len(self.prior.nuisances))])
+        moved = y.copy()
+        for axis, index in enumerate(self.axes):
+            x = np.tile(box, (self.size, 1))
+            x[:, index] = self.centres(axis)
+            t = np.asarray(self.prior.unconstrained_from_box(x))[:, index]
+            moved[:, index] = t[np.unravel_index(cells, self.shape)[axis]]
+        return moved
+
+    def neighbours(self) -> np.ndarray:
+        """(cells, 2 len(names)): the cells beside each; -1 beyond the edge."""
+        cells = np.arange(self.size ** len(self.names)).reshape(self.shape)
+        padded = np.pad(cells, 1, constant_values=-1)
+        inner = (slice(1, -1),) * cells.ndim
+        beside = [np.roll(padded, s, a)[inner] for a in range(cells.ndim) for s in (1, -1)]
+        return np.stack(beside, axis=-1).reshape(cells.size, -1)
+
+
+def scannable(target: Target, names: Sequence[str]) -> Target:
+    """The target in coordinates in which fixing those of ``names`` fixes the parameters.
+
+    All are but the one along which the relic-density shell is straightened.
+    """
+    coordinates = target.coordinates
+    axis = coordinates.shell_axis
+    if axis is None or coordinates.prior.names[axis] not in names:
+        return target
+    return dataclasses.replace(target, coordinates=Coordinates(coordinates.prior, adapted=False))
