@@ -85,7 +85,7 @@ def compare(
 
 def standard_model(likelihood: Likelihood) -> Solution:
     """Nuisances at their measured values; without the relic density, which has no prediction."""
-    others = likelihood.without(RELIC)
+    others = likelihood.without(*(t.name for t in likelihood.term_list if t.name == RELIC))
     evaluation = _evaluated(others, _DECOUPLED, {})
     chi2 = -2.0 * float(sum(evaluation.terms.values()))
     pulls = {name: float(pull) for name, pull in evaluation.pulls.items()}
@@ -129,7 +129,7 @@ def solutions(
             log_z_error=float(np.hypot(weighted.log_z_error, error / share)),
             share=share,
             chi2=total,
-            chi2_without_relic=total + 2.0 * float(evaluation.terms[RELIC]),
+            chi2_without_relic=total + 2.0 * float(evaluation.terms.get(RELIC, 0.0)),
             best={name: float(value) for name, value in _sampled(target, params, nuisances)},
             pulls={name: float(pull) for name, pull in evaluation.pulls.items()},
         )

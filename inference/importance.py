@@ -37,9 +37,15 @@ class Importance:
         return p, float(np.sqrt(np.sum(self.weights**2 * (inside - p) ** 2)))
 
     def resampled(self, n: int, rng: np.random.Generator) -> Evaluated:
-        """n equally weighted draws; those of large weight occur more than once."""
+        """n equally weighted draws; those of large weight occur more than once.
+
+        Weights are cut at sqrt(N) times their mean (Ionides, J. Comp. Graph. Stat. 17 (2008) 295):
+        one draw where the density is far too low must not be half of the population. What is
+        learned from it, or starts from it, may be biased by that; :attr:`weights` are not.
+        """
+        kept = np.minimum(self.weights, 1.0 / np.sqrt(len(self.weights)))
         positions = (rng.uniform() + np.arange(n)) / n
-        chosen = np.searchsorted(np.cumsum(self.weights), positions)
+        chosen = np.searchsorted(np.cumsum(kept) / np.sum(kept), positions)
         return self.points[np.minimum(chosen, len(self.weights) - 1)]
 
 

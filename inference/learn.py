@@ -18,7 +18,7 @@ import numpy as np
 from .archive import Archive
 from .flow import Density, Flow, Mixture
 from .importance import Importance, importance
-from .islands import island_densities, sheared
+from .islands import OFF_SHELL, island_densities, sheared
 from .jumps import sweep
 from .learned_shell import LearnedShift, learn_around
 from .target import Evaluated, Target, evaluate
@@ -114,10 +114,20 @@ def _density(
         if (i + 1) % settings.every == 0:
             walked.append(points.y)
     progress(0.4, "fitting a flow to the points")
-    flow = Flow.fit(np.concatenate(walked), settings.epochs, seed)
+    flow = Flow.fit(_on_shell(target, np.concatenate(walked)), settings.epochs, seed)
     progress(0.55, "learning the islands off the shell")
     islands = list(island_densities(target, points, settings.epochs, rng, seed))
     return points, _mixture((flow, archive), islands)
+
+
+def _on_shell(target: Target, y: np.ndarray) -> np.ndarray:
+    """The points (n, dimension) that no island has; all where nothing is straightened."""
+    axis = target.shell_axis
+    if axis is None:
+        return y
+    inside = np.abs(y[:, axis]) <= OFF_SHELL
+    # A likelihood without the relic density has no shell.
+    return y[inside] if np.mean(inside) > 0.5 else y
 
 
 def _mixture(everywhere: tuple[Flow, Archive], islands: Sequence[tuple[float, Density]]) -> Mixture:
