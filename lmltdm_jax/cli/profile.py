@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SIZES = {1: 100, 2: 50}
 """Cells along each axis, unless given."""
+STARTS = {1: 20, 2: 3}
+"""Minimisations in each cell before its neighbours help: a line has few of them."""
 
 
 def profile(
@@ -53,7 +55,8 @@ def profile(
 
     forecasts = [Forecast.load(name) for name in dict.fromkeys(projection or ())]
     names = (x,) if y is None else (x, y)
-    settings = profiling.ProfileSettings(names, SIZES[len(names)] if size is None else size)
+    cells = SIZES[len(names)] if size is None else size
+    settings = profiling.ProfileSettings(names, cells, starts=STARTS[len(names)])
     target = fitting.build_target(preset, model=find_model(model))
     # Before the folder is made.
     profile_grid.Grid.over(target.coordinates.prior, names, settings.size)
