@@ -155,9 +155,9 @@ def _minimise_queue(
 
     def fresh(index: jax.Array) -> _Lane:
         # The first step goes nowhere and evaluates the start.
-        unknown = jnp.asarray(jnp.inf), nothing, jnp.diag(nothing)
-        zero = jnp.asarray(0)
-        return _Lane(index, first_v[index], *unknown, jnp.asarray(_DAMPING), zero, zero)
+        infinite, first, zero = jnp.asarray(jnp.inf), jnp.asarray(_DAMPING), jnp.asarray(0)
+        v, flat = first_v[index], jnp.diag(nothing)
+        return _Lane(index, v, infinite, nothing, flat, first, zero, zero)
 
     def newton(lane: _Lane, ridge: jax.Array) -> jax.Array:
         """The step of the curvature plus a diagonal; what a bound holds stays."""
@@ -180,7 +180,9 @@ def _minimise_queue(
         damping = jnp.maximum(lane.damping * jnp.where(lower, factor, 5.0), _LEAST)
         kept = jax.tree.map(lambda a, b: jnp.where(lower, a, b), (v, *new), (lane.v, *lane[2:5]))
         idle = jnp.where(0.5 * (lane.chi2 - new[0]) < _CRAWL, lane.idle + 1, 0)
-        lane = _Lane(lane.start, *kept, damping, lane.steps + 1, idle)
+        v, chi2, gradient, curvature = kept
+        steps = lane.steps + 1
+        lane = _Lane(lane.start, v, chi2, gradient, curvature, damping, steps, idle)
         fall = -0.5 * lane.gradient @ newton(lane, ranges**-2.0)
         converged = (fall < _TOLERANCE) & jnp.isfinite(lane.chi2)
         given_up = (damping > _HOPELESS) | (lane.steps >= MAX_STEPS) | (idle >= _IDLE)

@@ -60,11 +60,12 @@ class State:
     """How far a profile has come."""
 
     pool: tuple[smc.Stage, ...] = ()
-    cells: Minima | None = None
-    improved: np.ndarray | None = None
+    cells: Any = None
+    """:class:`Minima`, once there are"""
+    improved: Any = None
     """cells whose chi2 fell in the last sweep by more than ``IMPROVED``"""
     sweeps: int = 0
-    best: Minima | None = None
+    best: Any = None
     wall_s: float = 0.0
 
     def replace(self, **changes: Any) -> State:
@@ -151,7 +152,6 @@ def run(
         chi2 = found.chi2.reshape(settings.starts, -1)
         lowest = np.argmin(chi2, axis=0) * chi2.shape[1] + np.arange(chi2.shape[1])
         state = keep(cells=found[lowest], improved=np.ones(len(lowest), bool))
-    assert state.cells is not None and state.improved is not None
     while state.improved.any() and state.sweeps < settings.sweeps:
         cells, begin = from_neighbours(target, grid, state.cells, state.improved, covariance)
         if not len(cells):
