@@ -26,6 +26,8 @@ from .target import Evaluated, Target, evaluate
 FLOW_SHARE = 0.8
 """Of the draws that are not for islands; the rest of them comes from the kernels."""
 ISLAND_SHARE = 0.15
+KEPT = 0.2
+"""Share of the draws that come from the density of the round before."""
 FIRST_DRAWS = 3
 """``draws`` over those of a round that another one follows."""
 
@@ -82,18 +84,22 @@ def learn(
     if shift is not None:
         # The same points: only the coordinate along the shell has another origin.
         points = points._replace(y=sheared(points.y, shift, -1.0))
+    density: Mixture | None = None
     for number in range(settings.rounds):
         last = number + 1 == settings.rounds
 
         def said(share: float, text: str, done: float = number / settings.rounds) -> None:
             progress(0.1 + 0.9 * (done + share / settings.rounds), text)
 
-        points, density = _density(target, points, settings, rng, seed, said)
+        points, new = _density(target, points, settings, rng, seed, said)
+        # What a round has seen must not be forgotten by the next one.
+        density = new if density is None else Mixture((new, density), (1.0 - KEPT, KEPT))
         said(0.7, "weighting draws of what was learned")
         draws = settings.draws if last else settings.draws // FIRST_DRAWS
         weighted = importance(target, density, draws, rng)
         points = weighted.resampled(len(population.y), rng)
     progress(1.0, f"{weighted.efficiency:.1%} of the draws count")
+    assert density is not None
     return Learned(shift, density, points, weighted)
 
 

@@ -83,6 +83,48 @@ def test_the_island_is_found_straightened_and_covered(population):
     assert weighted.efficiency > 0.05
 
 
+class Masses(NamedTuple):
+    names: tuple[str, ...] = ("m_zp", "m_x", "m_h1", "lambda_phix")
+    parameters: tuple[str, ...] = names
+
+
+class MassPrior(NamedTuple):
+    prior: Masses = Masses()
+
+
+def pole(y):
+    """log10 of the m_zp with the right relic density beside the Z' pole."""
+    return y[..., 1] + 0.45 + 0.05 * jnp.tanh(y[..., 2])
+
+
+class ShellAndResonance(ShellAndIsland):
+    """0.1 of the posterior at a resonance: m_zp is fixed there, the coupling is free."""
+
+    coordinates: MassPrior = MassPrior()
+
+    def evaluate(self, y):
+        d, others = y[AXIS], jnp.sum(normal(y[1:3], 1.0))
+        core = jnp.log(1 - SHARE) + normal(d, WIDTH) + normal(y[0], 1.0)
+        island = jnp.log(SHARE) + normal(d + 2.0, 0.4) + normal(y[0] - pole(y), WIDTH)
+        excess = jnp.where(d > -0.1, -SLOPE * d, 50.0 * (y[0] - pole(y)))
+        return jnp.zeros(()), others + jnp.logaddexp(core, island), excess
+
+
+def test_the_resonance_is_straightened_along_the_mass_of_the_zp():
+    rng = np.random.default_rng(5)
+    y = rng.standard_normal((600, 4)) * [1, 1, 1, WIDTH]
+    y[:60, 0] = np.asarray(pole(y[:60])) + WIDTH * rng.standard_normal(60)
+    y[:60, AXIS] = -2.0 + 0.4 * rng.standard_normal(60)
+    target = ShellAndResonance()
+    ((share, density),) = island_densities(target, evaluate(target, y), 40, rng, seed=0)
+    assert share == pytest.approx(SHARE, abs=0.002)
+    assert isinstance(density, Sheared) and density.shift.axis == 0
+    weighted = importance(target, density, 20_000, rng)
+    assert weighted.log_z == pytest.approx(np.log(SHARE), abs=4 * weighted.log_z_error)
+    assert weighted.log_z_error < 0.05
+    assert weighted.efficiency > 0.05
+
+
 def test_crossings_leave_the_posterior_alone_and_find_the_other_branch(population):
     """From the shell alone to the right share of the island, by crossings only."""
     target, rng = ShellAndIsland(), np.random.default_rng(4)
