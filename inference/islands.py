@@ -23,7 +23,7 @@ import numpy as np
 from .archive import Archive
 from .flow import Density, Flow, Mixture
 from .jumps import sweep
-from .learned_shell import LearnedShift, learn_around
+from .learned_shell import REACH, LearnedShift, learn_around
 from .target import Evaluated, Target, evaluate
 
 OFF_SHELL = 0.12
@@ -142,7 +142,11 @@ def _island(
             points, _ = sweep(rng, target, points, archive, within=side.within)
         walked.append(points.y)
     estimated = _estimated(np.concatenate(walked[_ROUNDS // 3 :]), side, -1.0)
-    shift = _learned(target, estimated[-_WALKERS:], side, rng, seed)
+    seen = estimated[-_WALKERS:]
+    if side.estimate is not None:
+        near = np.abs(seen[:, side.axis]) < REACH
+        seen = seen[near] if np.mean(near) > 0.5 else seen
+    shift = _learned(target, seen, side, rng, seed)
     straight = sheared(estimated, shift, -1.0)
     parts = (Flow.fit(straight, epochs, seed), Archive.of(straight[-_WALKERS:]))
     density = Sheared(Mixture(parts, (_FLOW_SHARE, 1.0 - _FLOW_SHARE)), shift)

@@ -20,7 +20,7 @@ from .flow import Density, Flow, Mixture
 from .importance import Importance, importance
 from .islands import OFF_SHELL, island_densities, sheared
 from .jumps import sweep
-from .learned_shell import LearnedShift, learn_around
+from .learned_shell import REACH, LearnedShift, learn_around
 from .target import Evaluated, Target, evaluate
 
 FLOW_SHARE = 0.8
@@ -150,12 +150,14 @@ def _learn_shell(
     axis = target.shell_axis
     if axis is None:
         return None
-    names = target.coordinates.prior.names
+    near = np.abs(population.y[:, axis]) < REACH
+    # A likelihood without the relic density has no shell.
+    members = population.y[near] if np.mean(near) > 0.5 else population.y
 
     def excess(y: np.ndarray) -> np.ndarray:
         return evaluate(target, y).shell_excess
 
-    return learn_around(names, axis, population.y, excess, n, rng, seed)
+    return learn_around(target.coordinates.prior.names, axis, members, excess, n, rng, seed)
 
 
 def _shifted(target: Target, shift: LearnedShift | None) -> Target:

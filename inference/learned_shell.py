@@ -30,6 +30,9 @@ _EPOCHS, _FIRST_EPOCHS, _BATCH, _RATE = 60, 15, 512, 3e-3
 _ROUNDS = 3
 """The first with half of the points; each other one adds a share around the worst so far."""
 _WORST = 1.0 / 16.0
+REACH = 0.4
+"""Distance from the estimate [dex] beyond which a point is on another branch: a network that saw
+both would put its shift between them."""
 _RATIOS = (("m_h1", "m_x"), ("m_zp", "m_x"))
 _STEPS = np.array(
     [
