@@ -27,7 +27,7 @@ from .bounds import Bounds
 from .target import CPU_LANES, GPU_LANES, THREADS, Evaluated, Target
 
 MAX_STEPS = 100
-_TOLERANCE = 1e-4
+_TOLERANCE = 1e-5
 """At a minimum a step, of a parameter's range at most, would lower chi2/2 by less."""
 _IDLE, _CRAWL = 6, 1e-3
 """Steps in a row that lower chi2/2 by less than this end a minimisation, not converged."""

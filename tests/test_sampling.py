@@ -25,6 +25,10 @@ class TwoModes(Target):
     def dimension(self):
         return 3
 
+    @property
+    def shell_axis(self):
+        return None
+
     def evaluate(self, y):
         precision = jnp.linalg.inv(COVARIANCE)
 
