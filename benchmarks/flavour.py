@@ -23,7 +23,6 @@ import argparse
 import importlib
 import itertools
 import logging
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -33,6 +32,7 @@ import numpy as np
 import pyhf
 from rich.console import Console
 from rich.table import Table
+from timing import batched, microseconds
 
 from lmltdm_jax import PARAMETER_TABLE, Parameters
 from lmltdm_jax.inputs import StandardModel
@@ -113,22 +113,6 @@ def chain_profiled(vector):
 
 def chain_laplace(vector):
     return fit(MODEL, signal(vector), jnp.asarray(TERM.start)).laplace
-
-
-def microseconds(call: Callable, n: int, repeats: int = 5) -> float:
-    """Best of ``repeats``, per point; the first call, not timed, compiles or fills caches."""
-    jax.block_until_ready(call())
-    best = np.inf
-    for _ in range(repeats):
-        start = time.process_time()
-        jax.block_until_ready(call())
-        best = min(best, time.process_time() - start)
-    return 1e6 * best / n
-
-
-def batched(function: Callable, points: np.ndarray) -> float:
-    run = jax.jit(lambda v: jax.lax.map(function, v, batch_size=32))
-    return microseconds(lambda: run(points), len(points))
 
 
 def peer(name: str):

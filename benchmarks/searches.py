@@ -17,7 +17,6 @@ the point and its widths cost. scipy and numpy, in the same run, in brackets tim
 
 import argparse
 import math
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.integrate import quad
 from scipy.interpolate import CubicSpline, RegularGridInterpolator
+from timing import batched, microseconds
 
 from lmltdm_jax import Likelihood, Parameters
 from lmltdm_jax.constants import HBAR_GEV_S
@@ -98,22 +98,6 @@ def loglike(names: list[str]) -> Callable[[jax.Array], jax.Array]:
         return 1e-300 * used + sum((TERMS[n].loglike(context) for n in names), jnp.zeros(()))
 
     return sum_of_terms
-
-
-def microseconds(call: Callable, n: int, repeats: int = 7) -> float:
-    """Best of ``repeats``, per point; the first call, not timed, compiles or fills caches."""
-    jax.block_until_ready(call())
-    best = np.inf
-    for _ in range(repeats):
-        start = time.process_time()
-        jax.block_until_ready(call())
-        best = min(best, time.process_time() - start)
-    return 1e6 * best / n
-
-
-def batched(function: Callable, points: np.ndarray) -> float:
-    run = jax.jit(lambda v: jax.lax.map(function, v, batch_size=32))
-    return microseconds(lambda: run(points), len(points))
 
 
 def interpolated(names: list[str], mass: dict[str, np.ndarray]) -> float:

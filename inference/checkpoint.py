@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import pickle
+import time
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,76 +14,61 @@ import jax
 
 from lmltdm_jax.errors import InputError
 
-from .nuts import Block
-from .target import Evaluated
-
-FILE = "checkpoint.pkl"
 Kept = TypeVar("Kept")
-
-
-@dataclasses.dataclass(frozen=True)
-class State:
-    """How far a fit has come."""
-
-    stage: Any = None
-    """the last complete :class:`smc.Stage`"""
-    learned: Any = None
-    """what was learned from it, :class:`learn.Learned`"""
-    chains: Any = None
-    """NUTS state of all chains"""
-    points: Evaluated | None = None
-    """where the chains are"""
-    blocks: tuple[Block, ...] = ()
-    """draws after warm-up"""
-    done: int = 0
-    """blocks done, warm-up included"""
-    wall_s: float = 0.0
-
-    def replace(self, **changes: Any) -> State:
-        return dataclasses.replace(self, **changes)
+"""A dataclass of what is kept, with the seconds of work in it, ``wall_s``."""
 
 
 class Checkpoint(Generic[Kept]):
-    """A file in a folder (None: nothing is kept), belonging to one ``fingerprint``.
+    """A state, and its file in a folder (None: no file), which belongs to one ``fingerprint``.
 
     A pickle of arrays: load only files that you wrote yourself.
     """
 
     def __init__(self, folder: Path | None, fingerprint: str, file: str, empty: Kept):
-        self.path = None if folder is None else folder / file
-        self.fingerprint, self.empty = fingerprint, empty
-
-    def load(self) -> Kept:
-        """The state kept, or the empty one.
-
+        """
         Raises:
             InputError: the file is damaged or belongs to a run with other settings.
         """
-        if self.path is None or not self.path.exists():
-            return self.empty
+        self.path = None if folder is None else folder / file
+        self.fingerprint = fingerprint
+        self.state = empty if self.path is None or not self.path.exists() else self._load(self.path)
+        self._started = time.perf_counter() - self.state.wall_s  # pyright: ignore[reportAttributeAccessIssue]
+
+    def keep(self, **changes: Any) -> Kept:
+        """The state with changes and the time so far, on disk before it is returned.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        wall_s = time.perf_counter() - self._started
+        self.state = dataclasses.replace(self.state, wall_s=wall_s, **changes)  # pyright: ignore[reportArgumentType]
+        if self.path is not None:
+            self._save(self.path)
+        return self.state
+
+    def _load(self, path: Path) -> Kept:
         try:
-            with self.path.open("rb") as stream:
+            with path.open("rb") as stream:
                 fingerprint, state = pickle.load(stream)
         except Exception as error:
-            raise InputError(f"{self.path}: cannot be read ({error}); remove it") from None
+            raise InputError(f"{path}: cannot be read ({error}); remove it") from None
         if fingerprint != self.fingerprint:
             raise InputError(
-                f"{self.path} belongs to a run with another preset, model, seed, size or version; "
+                f"{path} belongs to a run with another preset, model, seed, size or version; "
                 "choose another output folder, or remove that file"
             )
         return state
 
-    def save(self, state: Kept) -> None:
+    def _save(self, path: Path) -> None:
         """Replace the file at once; a kill leaves the old one or the new one."""
-        if self.path is None:
-            return
-        hidden = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        hidden = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with hidden.open("wb") as stream:
-                pickle.dump((self.fingerprint, jax.device_get(state)), stream)
-            os.replace(hidden, self.path)
+                pickle.dump((self.fingerprint, jax.device_get(self.state)), stream)
+            os.replace(hidden, path)
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror})") from None
+            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
         finally:
             with contextlib.suppress(OSError):
                 hidden.unlink()

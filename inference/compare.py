@@ -14,19 +14,17 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import equinox as eqx
-import jax
 import numpy as np
 
 from lmltdm_jax.errors import InputError
-from lmltdm_jax.likelihoods.total import Evaluation, Likelihood
+from lmltdm_jax.likelihoods.total import Likelihood, evaluate_jit
 from lmltdm_jax.models import MODELS
-from lmltdm_jax.parameters import ParameterSet
 from lmltdm_jax.zp_only import ZpScalarParameters
 
-from .fit import FitSettings, Progress, build_target, explore
+from .fit import FitSettings, build_target, explore
 from .minimise import chi2_of, minimise
 from .posterior import kinds
+from .progress import Progress, silent
 from .target import Target
 
 RELIC = "relic_density"
@@ -56,37 +54,35 @@ class Solution:
 
 
 def compare(
-    preset: str,
+    likelihood: Likelihood,
     settings: FitSettings,
     seed: int = 0,
     folder: Path | None = None,
-    progress: Callable[[str], Progress] = lambda model: lambda phase, share, text: None,
+    progress: Callable[[str], Progress] = lambda model: silent,
 ) -> Iterator[Solution]:
     """The Standard Model, then every model, kind by kind.
 
     Args:
-        preset: analysis.
+        likelihood: of a preset, or your own.
         settings: sizes of the exploration, ``fit.FULL`` or ``fit.QUICK``.
         seed: the same seed gives the same numbers.
         folder: keeps what was explored in a folder a model; resumes there.
         progress: of a model's name, what :func:`fit.run` tells.
 
     Raises:
-        InputError: unknown preset; a folder of another run.
+        InputError: the folder is that of another run, or cannot be written.
     """
-    yield standard_model(Likelihood.from_preset(preset))
+    yield standard_model(likelihood)
     for model in MODELS.values():
-        target = build_target(preset, model=model)
+        target = build_target(likelihood, model=model)
         below = None if folder is None else folder / model.model
-        if below is not None:
-            below.mkdir(parents=True, exist_ok=True)
         yield from solutions(target, settings, seed, below, progress(model.model))
 
 
 def standard_model(likelihood: Likelihood) -> Solution:
     """Nuisances at their measured values; without the relic density, which has no prediction."""
     others = likelihood.without(*(t.name for t in likelihood.term_list if t.name == RELIC))
-    evaluation = _evaluated(others, _DECOUPLED, {})
+    evaluation = evaluate_jit(others, _DECOUPLED, {})
     chi2 = -2.0 * float(sum(evaluation.terms.values()))
     pulls = {name: float(pull) for name, pull in evaluation.pulls.items()}
     return Solution("standard-model", "", None, None, None, chi2, chi2, {}, pulls)
@@ -118,7 +114,7 @@ def solutions(
             else weighted.points.y[rows[0]]
         )
         params, nuisances = prior.physical(target.coordinates.to_box_many(y))
-        evaluation = _evaluated(target.likelihood, params, nuisances)
+        evaluation = evaluate_jit(target.likelihood, params, nuisances)
         constraints = sum(float(z) ** 2 for z in nuisances.values())
         total = constraints - 2.0 * float(sum(evaluation.terms.values()))
         share, error = weighted.share(inside)
@@ -130,23 +126,10 @@ def solutions(
             share=share,
             chi2=total,
             chi2_without_relic=total + 2.0 * float(evaluation.terms.get(RELIC, 0.0)),
-            best={name: float(value) for name, value in _sampled(target, params, nuisances)},
+            best={k: float(v) for k, v in target.coordinates.values(y).items()},
             pulls={name: float(pull) for name, pull in evaluation.pulls.items()},
         )
     progress("best fit", 1.0, "")
-
-
-def _sampled(
-    target: Target, params: ParameterSet, nuisances: dict
-) -> Iterator[tuple[str, jax.Array]]:
-    for info in target.coordinates.prior.parameters:
-        yield info.name, getattr(params, info.name)
-    yield from nuisances.items()
-
-
-@eqx.filter_jit
-def _evaluated(likelihood: Likelihood, params: ParameterSet, nuisances: dict) -> Evaluation:
-    return likelihood.evaluate(params, nuisances)
 
 
 def write(found: list[Solution], folder: Path) -> Path:

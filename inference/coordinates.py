@@ -232,6 +232,12 @@ class Coordinates(eqx.Module):
         params, nuisances = self.prior.physical(self.prior.box_from_unconstrained(t))
         return params, nuisances, self.prior.log_density(t)
 
+    def values(self, y: np.ndarray) -> dict[str, np.ndarray]:
+        """Parameters (physical units), then nuisances: arrays (...) of y (..., dimension)."""
+        params, nuisances = self.prior.physical(self.to_box_many(y))
+        sampled = {info.name: getattr(params, info.name) for info in self.prior.parameters}
+        return {name: np.asarray(value) for name, value in (sampled | nuisances).items()}
+
     def to_upper_branch(self, y: jax.Array) -> jax.Array:
         """Distance along the shell axis of y (dimension,) from the straightened shell to the
         estimate of its upper branch; ``y[shell_axis]`` is not read."""

@@ -72,8 +72,7 @@ def _gradient(target: Target, weights: dict[str, jax.Array], x: jax.Array) -> ja
 def errors(target: Target, matrix: np.ndarray) -> Errors:
     """Standard deviations from a Hessian, flat directions taken out."""
     prior = target.coordinates.prior
-    low, high = prior.box
-    scale = np.concatenate([high - low, np.full(len(prior.nuisances), 6.0)])
+    scale = prior.widths
     values, vectors = np.linalg.eigh(matrix * scale[:, None] * scale)
     flat = values < 1.0
     steep = scale[:, None] * vectors[:, ~flat] / np.sqrt(values[~flat])

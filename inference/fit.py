@@ -7,25 +7,25 @@ started again there continues from it, with the same numbers it would have given
 from __future__ import annotations
 
 import dataclasses
-import json
-import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
 
-from lmltdm_jax import __version__
 from lmltdm_jax.likelihoods.total import Likelihood
 
 from . import smc
-from .checkpoint import FILE, Checkpoint, State
+from .checkpoint import Checkpoint
 from .coordinates import Coordinates
 from .learn import Learned, LearnSettings, learn
 from .nuts import Block, NutsSettings, Sampler
 from .prior import Prior
-from .provenance import preset_hash
+from .progress import Progress, silent
+from .provenance import fingerprint
 from .target import Evaluated, Target, columns
+
+FILE = "checkpoint.pkl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +57,23 @@ QUICK = FitSettings(
 )
 
 
-class Progress(Protocol):
-    """Called as the fit goes on; ``share`` in [0, 1] is what is done of ``phase``."""
+@dataclasses.dataclass(frozen=True)
+class State:
+    """How far a fit has come."""
 
-    def __call__(self, phase: str, share: float, text: str) -> None: ...
+    stage: smc.Stage | None = None
+    """the last complete one"""
+    learned: Learned | None = None
+    """from it"""
+    chains: Any = None
+    """NUTS state of all chains"""
+    points: Evaluated | None = None
+    """where the chains are"""
+    blocks: tuple[Block, ...] = ()
+    """draws after warm-up"""
+    done: int = 0
+    """blocks done, warm-up included"""
+    wall_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +116,7 @@ def run(
     settings: FitSettings = FULL,
     seed: int = 0,
     folder: Path | None = None,
-    progress: Progress = lambda phase, share, text: None,
+    progress: Progress = silent,
 ) -> Fit:
     """Sample the posterior.
 
@@ -120,15 +133,15 @@ def run(
     Raises:
         InputError: the folder holds the checkpoint of another fit, or cannot be written.
     """
-    state, keep = _begin(target, settings, seed, folder)
-    state = _explored(target, settings, seed, state, keep, progress)
-    n, learned = settings.nuts, state.learned
+    checkpoint = Checkpoint(folder, fingerprint(target, settings, seed), FILE, State())
+    stage, learned = _explored(target, settings, seed, checkpoint, progress)
+    n, state = settings.nuts, checkpoint.state
     target = learned.target(target)
     archive, density = learned.proposals()
     sampler = Sampler(target, n)
     if state.chains is None:
         first, points = sampler.first_state(learned.population, seed)
-        state = keep(chains=first, points=points)
+        state = checkpoint.keep(chains=first, points=points)
     progress("compile", 1.0, "compiling the gradient")
     total = n.warmup_blocks + n.blocks
     try:
@@ -137,7 +150,9 @@ def run(
             advanced = sampler.advance(state.chains, state.points, archive, density, rng)
             chains, points, block = advanced
             blocks = (*state.blocks, block) if state.done >= n.warmup_blocks else ()
-            state = keep(chains=chains, points=points, blocks=blocks, done=state.done + 1)
+            state = checkpoint.keep(
+                chains=chains, points=points, blocks=blocks, done=state.done + 1
+            )
             text = f"{len(blocks) * n.transitions * n.chains} draws, "
             text += f"{block.num_steps.mean():.0f} leapfrog steps each"
             progress("sample" if blocks else "warm up", state.done / total, text)
@@ -150,7 +165,7 @@ def run(
         target,
         settings,
         seed,
-        state.stage,
+        stage,
         learned,
         state.blocks,
         found,
@@ -164,91 +179,39 @@ def explore(
     settings: FitSettings = FULL,
     seed: int = 0,
     folder: Path | None = None,
-    progress: Progress = lambda phase, share, text: None,
+    progress: Progress = silent,
 ) -> Learned:
     """The first half of :func:`run`: all modes, evidence and weighted draws, no chains.
 
     Arguments and errors are those of :func:`run`, which goes on from the same folder.
     """
-    state, keep = _begin(target, settings, seed, folder)
-    return _explored(target, settings, seed, state, keep, progress).learned
-
-
-class _Keep(Protocol):
-    """The state with changes, kept on disk."""
-
-    def __call__(self, **changes: Any) -> State: ...
-
-
-def _begin(
-    target: Target, settings: FitSettings, seed: int, folder: Path | None
-) -> tuple[State, _Keep]:
-    """What the folder holds, and how to keep what follows."""
     checkpoint = Checkpoint(folder, fingerprint(target, settings, seed), FILE, State())
-    state = checkpoint.load()
-    started = time.perf_counter() - state.wall_s
-
-    def keep(**changes: Any) -> State:
-        nonlocal state
-        state = state.replace(wall_s=time.perf_counter() - started, **changes)
-        checkpoint.save(state)
-        return state
-
-    return state, keep
+    return _explored(target, settings, seed, checkpoint, progress)[1]
 
 
 def _explored(
     target: Target,
     settings: FitSettings,
     seed: int,
-    state: State,
-    keep: _Keep,
+    checkpoint: Checkpoint[State],
     progress: Progress,
-) -> State:
+) -> tuple[smc.Stage, Learned]:
+    """The last stage and what was learned from it, from the checkpoint where it has them."""
     progress("compile", 0.0, "compiling the likelihood")
-    if state.stage is None:
-        state = keep(stage=smc.start(target, settings.particles, np.random.default_rng([seed, 0])))
-    while state.stage.beta < 1.0:
-        # One generator a stage: a resumed run draws the same numbers.
-        rng = np.random.default_rng([seed, 1, state.stage.number])
-        stage = state.stage
-        for stage, share in smc.run_stage(target, state.stage, settings.moves, rng):
-            text = f"stage {stage.number}, beta = {stage.beta:.3g}"
-            progress("temper", tempered(state.stage.beta, stage.beta, share), text)
-        state = keep(stage=stage)
-    if state.learned is None:
-        found = learn(
-            target,
-            state.stage.points,
-            settings.learn,
-            seed,
-            lambda share, text: progress("learn", share, text),
-        )
-        state = keep(learned=found)
-    return state
+    last, particles, moves = checkpoint.state.stage, settings.particles, settings.moves
+    for stage in smc.tempering(target, last, particles, moves, seed, progress):
+        last = checkpoint.keep(stage=stage).stage
+    assert last is not None
+    learned = checkpoint.state.learned
+    if learned is None:
+
+        def told(share: float, text: str) -> None:
+            progress("learn", share, text)
+
+        learned = learn(target, last.points, settings.learn, seed, told)
+        checkpoint.keep(learned=learned)
+    return last, learned
 
 
 def _joined(blocks: tuple[Block, ...]) -> Evaluated:
     return jax.tree.map(lambda *a: np.concatenate(a, axis=1), *(b.points for b in blocks))
-
-
-_FIRST_BETA = 1e-6
-
-
-def tempered(before: float, after: float, share: float) -> float:
-    """Progress on a logarithmic scale of beta."""
-    low, high = (np.log(max(b, _FIRST_BETA) / _FIRST_BETA) for b in (before, after))
-    return float((low + share * (high - low)) / -np.log(_FIRST_BETA))
-
-
-def fingerprint(target: Target, settings: Any, seed: int) -> str:
-    """What a checkpoint must agree in; ``settings`` is a dataclass."""
-    return json.dumps(
-        {
-            "version": __version__,
-            "posterior": preset_hash(target),
-            "adapted": target.coordinates.adapted,
-            "seed": seed,
-            "settings": dataclasses.asdict(settings),
-        }
-    )

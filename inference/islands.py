@@ -1,8 +1,8 @@
 """Islands: parts of the posterior off the straightened shell, each with a density of its own.
 
 The shell coordinate is zero where the estimate of :mod:`coordinates` holds. Above it lies the
-second coupling with the same relic density (an eighth of the posterior of ``talk2024``), below it
-annihilation through the Z' resonance, where the coupling is free (a fiftieth): as thin as the shell
+second coupling with the same relic density (13 to 18 % of the posterior of ``talk2024``), below it
+annihilation through the Z' resonance, where the coupling is free (2 %): as thin as the shell
 and bent in another way. One flow for everything cannot see them. Here the members of the population
 in an island are made many by a walk that does not leave it, and straightened: above the shell along
 its axis, from the estimate of the second coupling; at the resonance along m_zp; in both by what
@@ -20,6 +20,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from lmltdm_jax.numerics.compiling import top_level_jit
+
 from .archive import Archive
 from .flow import Density, Flow, Mixture
 from .jumps import sweep
@@ -32,13 +34,24 @@ _RESONANCE = (0.29, 0.6)
 """log10 of m_zp/m_x where X X* annihilate through the Z' itself."""
 _LEAST = 8
 """Members below which a side has no density of its own."""
-_WALKERS, _ROUNDS, _SWEEPS = 512, 10, 5
-_SHELL_DRAWS = 8000
 _STEP = 1e-3
 """Of the difference quotient for the slope of the relic density."""
 _FLOW_SHARE = 0.75
 _ROWS = 128
 """Points a compiled call."""
+
+
+@dataclasses.dataclass(frozen=True)
+class IslandSettings:
+    """Sizes of what is done in each island."""
+
+    walkers: int = 512
+    rounds: int = 10
+    """of the walk; the first third is not used"""
+    sweeps: int = 5
+    """population sweeps a round"""
+    shell_draws: int = 8000
+    """points evaluated to learn where the island is"""
 
 
 class Shift(Protocol):
@@ -83,13 +96,23 @@ def sheared(y: np.ndarray, shift: Shift, sign: float) -> np.ndarray:
     return moved
 
 
-@eqx.filter_jit
+@top_level_jit
 def _shifts(shift: Shift, y: np.ndarray) -> jax.Array:
     return jax.vmap(shift)(y)
 
 
+def mostly(y: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The points ``inside`` if most are; all of them otherwise, as there is no shell then."""
+    return y[inside] if np.mean(inside) > 0.5 else y
+
+
 def island_densities(
-    target: Target, population: Evaluated, epochs: int, rng: np.random.Generator, seed: int
+    target: Target,
+    population: Evaluated,
+    settings: IslandSettings,
+    epochs: int,
+    rng: np.random.Generator,
+    seed: int,
 ) -> Iterator[tuple[float, Density]]:
     """(share of the population, density) of each island; none where nothing is straightened.
 
@@ -113,7 +136,7 @@ def island_densities(
     for side in sides:
         inside = side.within(population.y)
         if np.sum(inside) >= _LEAST:
-            density = _island(target, population[inside], side, epochs, rng, seed)
+            density = _island(target, population[inside], side, settings, epochs, rng, seed)
             yield float(np.mean(inside)), density
 
 
@@ -130,25 +153,25 @@ def _island(
     target: Target,
     members: Evaluated,
     side: _Side,
+    settings: IslandSettings,
     epochs: int,
     rng: np.random.Generator,
     seed: int,
 ) -> Density:
-    points = members[rng.integers(len(members.y), size=_WALKERS)]
+    points = members[rng.integers(len(members.y), size=settings.walkers)]
     walked = []
-    for _ in range(_ROUNDS):
+    for _ in range(settings.rounds):
         archive = Archive.of(points.y)
-        for _ in range(_SWEEPS):
+        for _ in range(settings.sweeps):
             points, _ = sweep(rng, target, points, archive, within=side.within)
         walked.append(points.y)
-    estimated = _estimated(np.concatenate(walked[_ROUNDS // 3 :]), side, -1.0)
-    seen = estimated[-_WALKERS:]
+    estimated = _estimated(np.concatenate(walked[settings.rounds // 3 :]), side, -1.0)
+    seen = estimated[-settings.walkers :]
     if side.estimate is not None:
-        near = np.abs(seen[:, side.axis]) < REACH
-        seen = seen[near] if np.mean(near) > 0.5 else seen
-    shift = _learned(target, seen, side, rng, seed)
+        seen = mostly(seen, np.abs(seen[:, side.axis]) < REACH)
+    shift = _learned(target, seen, side, settings.shell_draws, rng, seed)
     straight = sheared(estimated, shift, -1.0)
-    parts = (Flow.fit(straight, epochs, seed), Archive.of(straight[-_WALKERS:]))
+    parts = (Flow.fit(straight, epochs, seed), Archive.of(straight[-settings.walkers :]))
     density = Sheared(Mixture(parts, (_FLOW_SHARE, 1.0 - _FLOW_SHARE)), shift)
     return density if side.estimate is None else Sheared(density, side.estimate)
 
@@ -158,7 +181,7 @@ def _estimated(y: np.ndarray, side: _Side, sign: float) -> np.ndarray:
 
 
 def _learned(
-    target: Target, y: np.ndarray, side: _Side, rng: np.random.Generator, seed: int
+    target: Target, y: np.ndarray, side: _Side, n: int, rng: np.random.Generator, seed: int
 ) -> LearnedShift:
     def excess(y: np.ndarray) -> np.ndarray:
         return evaluate(target, _estimated(y, side, 1.0)).shell_excess
@@ -170,7 +193,7 @@ def _learned(
         side.axis,
         y,
         lambda y: -np.sign(slope) * excess(y),
-        _SHELL_DRAWS,
+        n,
         rng,
         seed,
         abs(slope),

@@ -18,7 +18,7 @@ import numpy as np
 from .archive import Archive
 from .flow import Density, Flow, Mixture
 from .importance import Importance, importance
-from .islands import OFF_SHELL, island_densities, sheared
+from .islands import OFF_SHELL, IslandSettings, island_densities, mostly, sheared
 from .jumps import sweep
 from .learned_shell import REACH, LearnedShift, learn_around
 from .target import Evaluated, Target, evaluate
@@ -47,6 +47,7 @@ class LearnSettings:
     """of the mixture, weighted"""
     rounds: int
     """times that a density is learned; the later ones learn from weighted draws"""
+    islands: IslandSettings = dataclasses.field(default_factory=IslandSettings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Learned:
     density: Mixture
     """what was weighted, and what the chains' jumps propose"""
     population: Evaluated
-    """equally weighted draws of the posterior"""
+    """equally weighted draws of the posterior, but for large weights that were cut"""
     importance: Importance
 
     def target(self, target: Target) -> Target:
@@ -112,17 +113,19 @@ def _density(
     progress: Callable[[float, str], None],
 ) -> tuple[Evaluated, Mixture]:
     """The points after their walk, and the density learned from it."""
-    archive, walked = Archive.of(points.y), [points.y]
+    archive, walked = Archive.of(points.y), [points]
     for i in range(settings.sweeps):
         if i % settings.every == 0:
             progress(0.4 * i / settings.sweeps, "walking to more points")
         points, _ = sweep(rng, target, points, archive)
         if (i + 1) % settings.every == 0:
-            walked.append(points.y)
+            walked.append(points)
     progress(0.4, "fitting a flow to the points")
-    flow = Flow.fit(_on_shell(target, np.concatenate(walked)), settings.epochs, seed)
+    # With the first ones: the walk may lose what is rare.
+    seen = walked[0].joined(*walked[1:])
+    flow = Flow.fit(_on_shell(target, seen.y), settings.epochs, seed)
     progress(0.55, "learning the islands off the shell")
-    islands = list(island_densities(target, points, settings.epochs, rng, seed))
+    islands = list(island_densities(target, seen, settings.islands, settings.epochs, rng, seed))
     return points, _mixture((flow, archive), islands)
 
 
@@ -131,9 +134,7 @@ def _on_shell(target: Target, y: np.ndarray) -> np.ndarray:
     axis = target.shell_axis
     if axis is None:
         return y
-    inside = np.abs(y[:, axis]) <= OFF_SHELL
-    # A likelihood without the relic density has no shell.
-    return y[inside] if np.mean(inside) > 0.5 else y
+    return mostly(y, np.abs(y[:, axis]) <= OFF_SHELL)
 
 
 def _mixture(everywhere: tuple[Flow, Archive], islands: Sequence[tuple[float, Density]]) -> Mixture:
@@ -150,9 +151,7 @@ def _learn_shell(
     axis = target.shell_axis
     if axis is None:
         return None
-    near = np.abs(population.y[:, axis]) < REACH
-    # A likelihood without the relic density has no shell.
-    members = population.y[near] if np.mean(near) > 0.5 else population.y
+    members = mostly(population.y, np.abs(population.y[:, axis]) < REACH)
 
     def excess(y: np.ndarray) -> np.ndarray:
         return evaluate(target, y).shell_excess

@@ -23,7 +23,7 @@ from lmltdm_jax.errors import InputError
 from lmltdm_jax.models import find_model
 from lmltdm_jax.prediction import observable_columns
 
-from .checkpoint import FILE as CHECKPOINT
+from .fit import FILE as CHECKPOINT
 from .fit import Fit
 from .prior import Prior, is_log
 from .provenance import preset_hash, versions
@@ -99,7 +99,7 @@ class Posterior:
             versions=versions(),
             run=_run(fit),
             measurements={term.name: str(term.measurement) for term in terms},
-            parameters=_parameters(fit, draws.y),
+            parameters=fit.target.coordinates.values(draws.y),
             observables={name: columns[name] for name in observable_columns(prior.model)},
             log_likelihoods={term.name: columns[f"loglike_{term.name}"] for term in terms},
             pulls={term.name: columns[f"pull_{term.name}"] for term in terms},
@@ -117,13 +117,6 @@ class Posterior:
         logs = {info.name for info in self.prior.parameters if is_log(info)}
         columns = [np.log10(x) if n in logs else x for n, x in self.parameters.items()]
         return np.stack(columns, axis=-1)
-
-
-def _parameters(fit: Fit, y: np.ndarray) -> dict[str, np.ndarray]:
-    coordinates = fit.target.coordinates
-    params, nuisances = coordinates.prior.physical(coordinates.to_box_many(y))
-    values = {info.name: getattr(params, info.name) for info in coordinates.prior.parameters}
-    return {name: np.asarray(value) for name, value in (values | nuisances).items()}
 
 
 def _run(fit: Fit) -> Run:

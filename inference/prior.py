@@ -148,6 +148,12 @@ class Prior(eqx.Module):
         log = np.array([is_log(info) for info in self.parameters])
         return tuple(np.where(log, np.log10(np.where(log, e, 1.0)), e) for e in ends.T)
 
+    @property
+    def widths(self) -> np.ndarray:
+        """(dimension,): width of the box of a parameter, six standard deviations of a nuisance."""
+        low, high = self.box
+        return np.concatenate([high - low, np.full(len(self.nuisances), 6.0)])
+
     def box_from_unit(self, u: jax.Array) -> jax.Array:
         """u -> x, last axis the dimensions."""
         low, high = self.box

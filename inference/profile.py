@@ -3,7 +3,7 @@
 1. Tempered SMC (:mod:`smc`); the populations of all temperatures are kept. The hot ones cover the
    plane, the cold ones have the modes.
 2. Every cell is minimised (:mod:`minimise`) from the best of its nearest points of that pool and
-   from one at random.
+   from some at random.
 3. Sweeps: a cell starts again from the lowest minimum of its neighbours and keeps what is lower,
    until nothing is. So a basin that one cell has found spreads to all cells that it reaches.
 4. The best fit: minimised with nothing fixed, from the lowest cells and points of the pool.
@@ -15,7 +15,6 @@ started again there goes on from it, with the numbers it would have given in one
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,11 @@ import numpy as np
 
 from . import smc
 from .checkpoint import Checkpoint
-from .fit import Progress, fingerprint, tempered
 from .minimise import Minima, chi2_of, minimise
 from .nuts import bulk_covariance
 from .profile_grid import Grid
+from .progress import Progress, silent
+from .provenance import fingerprint
 from .target import Evaluated, Target, columns, evaluate
 
 FILE = "profile.pkl"
@@ -68,9 +68,6 @@ class State:
     best: Any = None
     wall_s: float = 0.0
 
-    def replace(self, **changes: Any) -> State:
-        return dataclasses.replace(self, **changes)
-
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
@@ -103,7 +100,7 @@ def run(
     settings: ProfileSettings,
     seed: int = 0,
     folder: Path | None = None,
-    progress: Progress = lambda phase, share, text: None,
+    progress: Progress = silent,
 ) -> Profile:
     """The profile; the same seed gives the same numbers.
 
@@ -120,25 +117,12 @@ def run(
     """
     grid = Grid.over(target.coordinates.prior, settings.names, settings.size)
     checkpoint = Checkpoint(folder, fingerprint(target, settings, seed), FILE, State())
-    state = checkpoint.load()
-    started = time.perf_counter() - state.wall_s
-
-    def keep(**changes: Any) -> State:
-        changed = state.replace(wall_s=time.perf_counter() - started, **changes)
-        checkpoint.save(changed)
-        return changed
-
     progress("compile", 0.0, "compiling the likelihood")
-    if not state.pool:
-        rng = np.random.default_rng([seed, 0])
-        state = keep(pool=(smc.start(target, settings.particles, rng),))
-    while (last := state.pool[-1]).beta < 1.0:
-        rng = np.random.default_rng([seed, 1, last.number])
-        stage = last
-        for stage, share in smc.run_stage(target, last, settings.moves, rng):
-            text = f"stage {stage.number}, beta = {stage.beta:.3g}"
-            progress("temper", tempered(last.beta, stage.beta, share), text)
-        state = keep(pool=(*state.pool, stage))
+    state = checkpoint.state
+    last = state.pool[-1] if state.pool else None
+    particles, moves = settings.particles, settings.moves
+    for stage in smc.tempering(target, last, particles, moves, seed, progress):
+        state = checkpoint.keep(pool=(*state.pool, stage))
     covariance = bulk_covariance(state.pool[-1].points.y)
     pool = state.pool[0].points.joined(*(stage.points for stage in state.pool[1:]))
 
@@ -151,20 +135,20 @@ def run(
         found = lowered(first, grid.free, "cells", f"{len(first)} starts")
         chi2 = found.chi2.reshape(settings.starts, -1)
         lowest = np.argmin(chi2, axis=0) * chi2.shape[1] + np.arange(chi2.shape[1])
-        state = keep(cells=found[lowest], improved=np.ones(len(lowest), bool))
+        state = checkpoint.keep(cells=found[lowest], improved=np.ones(len(lowest), bool))
     while state.improved.any() and state.sweeps < settings.sweeps:
         cells, begin = from_neighbours(target, grid, state.cells, state.improved, covariance)
         if not len(cells):
-            state = keep(improved=np.zeros_like(state.improved))
+            state = checkpoint.keep(improved=np.zeros_like(state.improved))
             break
         text = f"sweep {state.sweeps + 1}, {len(cells)} cells from their neighbours"
         found = lowered(begin, grid.free, "sweep", text)
-        state = keep(**_accepted(state.cells, cells, found), sweeps=state.sweeps + 1)
+        state = checkpoint.keep(**_accepted(state.cells, cells, found), sweeps=state.sweeps + 1)
     if state.best is None:
         everything = np.ones(target.dimension, bool)
         first = _free_starts(target, state.cells, pool, settings.free_starts)
         found = lowered(first, everything, "best fit", f"{len(first)} starts")
-        state = keep(best=found[[np.argmin(found.chi2)]])
+        state = checkpoint.keep(best=found[[np.argmin(found.chi2)]])
     at_best = columns(target, state.best.y)
     return Profile(
         target,

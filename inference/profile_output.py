@@ -13,7 +13,6 @@ from lmltdm_jax.parameters import ParameterSet
 
 from .fisher import Errors
 from .profile import Profile
-from .target import Target
 
 ONE_PARAMETER = {"68 %": 1.0, "95 %": 4.0}
 """Delta chi2 of one and two standard deviations of one parameter (68.3 and 95.4 %)."""
@@ -21,17 +20,9 @@ ONE_PARAMETER = {"68 %": 1.0, "95 %": 4.0}
 Interval = tuple[float, float]
 
 
-def physical(target: Target, y: np.ndarray) -> dict[str, np.ndarray]:
-    """Parameters (physical units) and nuisances of points (..., dimension), arrays (...)."""
-    prior = target.coordinates.prior
-    params, nuisances = prior.physical(target.coordinates.to_box_many(y))
-    values = {info.name: getattr(params, info.name) for info in prior.parameters} | nuisances
-    return {name: np.asarray(value) for name, value in values.items()}
-
-
 def best_parameters(profile: Profile) -> ParameterSet:
     """The best fit as a point of the model."""
-    found = physical(profile.target, profile.best.y[0])
+    found = profile.target.coordinates.values(profile.best.y[0])
     prior = profile.target.coordinates.prior
     values = dict(prior.fixed) | {i.name: float(found[i.name]) for i in prior.parameters}
     return prior.model(**values)
@@ -43,7 +34,7 @@ def dataset(profile: Profile, errors: dict[str, Errors]) -> xr.Dataset:
     ``sigma`` is in box coordinates (log10 of a parameter with a log prior), inf if unconstrained.
     """
     grid, cells = profile.grid, profile.cells
-    on_grid = physical(profile.target, cells.y.reshape(*grid.shape, -1))
+    on_grid = profile.target.coordinates.values(cells.y.reshape(*grid.shape, -1))
     variables = {
         "chi2": cells.chi2.reshape(grid.shape),
         "delta_chi2": profile.delta_chi2,
@@ -51,7 +42,7 @@ def dataset(profile: Profile, errors: dict[str, Errors]) -> xr.Dataset:
     }
     variables |= {f"profiled_{k}": v for k, v in on_grid.items() if k not in grid.names}
     terms = [term.name for term in profile.target.likelihood.term_list]
-    at_best = physical(profile.target, profile.best.y[0])
+    at_best = profile.target.coordinates.values(profile.best.y[0])
     return xr.Dataset(
         {name: (grid.names, value) for name, value in variables.items()}
         | {f"best_{name}": value for name, value in at_best.items()}

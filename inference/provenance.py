@@ -9,7 +9,9 @@ posterior.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import platform
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -61,6 +63,19 @@ def preset_hash(target: Target) -> str:
     for line in lines_of(content):
         digest.update(line.encode() + b"\n")
     return digest.hexdigest()[:_HASH_LENGTH]
+
+
+def fingerprint(target: Target, settings: Any, seed: int) -> str:
+    """What a checkpoint must agree in; ``settings`` is a dataclass."""
+    return json.dumps(
+        {
+            "version": __version__,
+            "posterior": preset_hash(target),
+            "adapted": target.coordinates.adapted,
+            "seed": seed,
+            "settings": dataclasses.asdict(settings),
+        }
+    )
 
 
 def lines_of(value: Any, path: str = "") -> Iterator[str]:

@@ -19,9 +19,11 @@ from scipy.special import logsumexp
 
 from .archive import Archive
 from .jumps import sweep
+from .progress import Progress, silent
 from .target import Evaluated, Target, evaluate
 
 ESS_FRACTION = 0.6
+_FIRST_BETA = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,36 @@ class Stage:
     points: Evaluated
     acceptance: float
     number: int
+
+
+def tempering(
+    target: Target,
+    last: Stage | None,
+    particles: int,
+    moves: int,
+    seed: int,
+    progress: Progress = silent,
+) -> Iterator[Stage]:
+    """Every complete stage after ``last`` (None: ``particles`` draws of the prior, and what
+    follows) up to beta = 1, with ``moves`` sweeps each."""
+    if last is None:
+        last = start(target, particles, np.random.default_rng([seed, 0]))
+        yield last
+    while last.beta < 1.0:
+        # One generator a stage: a resumed run draws the same numbers.
+        rng = np.random.default_rng([seed, 1, last.number])
+        stage = last
+        for stage, share in run_stage(target, last, moves, rng):
+            text = f"stage {stage.number}, beta = {stage.beta:.3g}"
+            progress("temper", _done(last.beta, stage.beta, share), text)
+        last = stage
+        yield last
+
+
+def _done(before: float, after: float, share: float) -> float:
+    """Progress on a logarithmic scale of beta."""
+    low, high = (np.log(max(b, _FIRST_BETA) / _FIRST_BETA) for b in (before, after))
+    return float((low + share * (high - low)) / -np.log(_FIRST_BETA))
 
 
 def start(target: Target, particles: int, rng: np.random.Generator) -> Stage:

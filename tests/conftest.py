@@ -18,6 +18,12 @@ if version("jaxlib").startswith("0.10."):
 os.environ.setdefault("LMLTDM_CACHE_DIR", "off")
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(0))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _drop_compiled_programs():
     """Without this a worker of the whole suite ends with 8 GB of programs it runs no more."""

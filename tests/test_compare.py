@@ -1,22 +1,22 @@
 """``lmltdm compare``: kinds of solution, their evidence and best fits, and the Standard Model."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from lmltdm_jax.inference import compare as comparing
 from lmltdm_jax.inference import fit as fitting
-from lmltdm_jax.inference.learn import LearnSettings
 from lmltdm_jax.inference.minimise import chi2_of
-from lmltdm_jax.inference.nuts import NutsSettings
 from lmltdm_jax.inference.posterior import kinds
+from tiny_fit import TINY
 from typer.testing import CliRunner
 
 from lmltdm_jax.cli import app
 from lmltdm_jax.zp_only import ZpScalarParameters
 
-TINY = fitting.FitSettings(
-    128, 3, LearnSettings(600, 6, 2, 4, 1024, 1), NutsSettings(4, 2, 4, 3, 2, 3)
+SMALL = dataclasses.replace(
+    TINY, particles=128, learn=dataclasses.replace(TINY.learn, sweeps=6, draws=1024, rounds=1)
 )
 
 
@@ -31,8 +31,8 @@ def found(likelihood, tmp_path_factory):
     target = fitting.build_target(likelihood, model=ZpScalarParameters)
     folder = tmp_path_factory.mktemp("compare")
     silent = lambda phase, share, text: None  # noqa: E731
-    solutions = list(comparing.solutions(target, TINY, 0, folder, silent))
-    return target, fitting.explore(target, TINY, 0, folder), solutions
+    solutions = list(comparing.solutions(target, SMALL, 0, folder, silent))
+    return target, fitting.explore(target, SMALL, 0, folder), solutions
 
 
 def test_the_kinds_share_the_evidence_and_the_best_fit_is_better_than_any_draw(found):
@@ -66,7 +66,7 @@ def test_the_command_prints_and_writes_every_solution(likelihood, monkeypatch, t
         comparing, "build_target", lambda preset, model: build(likelihood, model=model)
     )
     monkeypatch.setattr(comparing, "MODELS", {"zp-scalar": ZpScalarParameters})
-    monkeypatch.setattr(fitting, "QUICK", TINY)
+    monkeypatch.setattr(fitting, "QUICK", SMALL)
     result = CliRunner().invoke(app, ["compare", "--quick", "--output", str(tmp_path / "new")])
     assert result.exit_code == 0, result.output
     rows = json.loads((tmp_path / "new" / "compare.json").read_text())
@@ -74,3 +74,10 @@ def test_the_command_prints_and_writes_every_solution(likelihood, monkeypatch, t
     assert rows[0]["log_z"] is None and rows[1]["log_z"] < 0
     for text in ("standard-model", "below the pole", "muon_g2", "ln Z"):
         assert text in result.output
+
+
+def test_an_unknown_preset_is_one_line_before_a_folder_is_made(tmp_path):
+    folder = tmp_path / "new"
+    result = CliRunner().invoke(app, ["compare", "--preset", "talk2023", "--output", str(folder)])
+    assert result.exit_code == 2 and not folder.exists()
+    assert result.stderr.startswith("error: ") and "talk2024" in result.stderr

@@ -7,20 +7,14 @@ import numpy as np
 import pytest
 from lmltdm_jax.inference import diagnostics, figures, report
 from lmltdm_jax.inference import fit as fitting
-from lmltdm_jax.inference.learn import LearnSettings
-from lmltdm_jax.inference.nuts import NutsSettings
 from lmltdm_jax.inference.posterior import Posterior, read
 from lmltdm_jax.inference.provenance import preset_hash
+from tiny_fit import TINY
 from typer.testing import CliRunner
 
 from lmltdm_jax.cli import app
 from lmltdm_jax.likelihoods.zp_searches import ZpSearch
 from lmltdm_jax.parameters import sampled_parameters
-
-TINY = fitting.FitSettings(
-    64, 3, LearnSettings(600, 4, 2, 3, 256, 2), NutsSettings(4, 2, 4, 3, 2, 3)
-)
-"""Everything happens, nothing converges."""
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lmltdm_jax.inference.importance import importance
-from lmltdm_jax.inference.islands import Sheared, island_densities, sheared
+from lmltdm_jax.inference.islands import IslandSettings, Sheared, island_densities, sheared
 from lmltdm_jax.inference.jumps import cross
 from lmltdm_jax.inference.learned_shell import SLOPE, LearnedShift
 from lmltdm_jax.inference.target import Target, evaluate
@@ -15,6 +15,8 @@ from lmltdm_jax.inference.target import Target, evaluate
 AXIS, WIDTH, SHARE = 3, 0.005, 0.1
 FAILURE_PROBABILITY = 1e-4
 """Of the statistical test below, were its seed drawn anew: bounds are 4 standard deviations."""
+
+SIZES = IslandSettings()
 
 
 class Names(NamedTuple):
@@ -70,7 +72,7 @@ def population():
 
 def test_the_island_is_found_straightened_and_covered(population):
     target, rng = ShellAndIsland(), np.random.default_rng(1)
-    ((share, density),) = island_densities(target, population, 40, rng, seed=0)
+    ((share, density),) = island_densities(target, population, SIZES, 40, rng, seed=0)
     assert share == pytest.approx(SHARE)
     assert isinstance(density, Sheared) and density.shift.axis == AXIS
     assert isinstance(density.density, Sheared)
@@ -116,7 +118,7 @@ def test_the_resonance_is_straightened_along_the_mass_of_the_zp():
     y[:60, 0] = np.asarray(pole(y[:60])) + WIDTH * rng.standard_normal(60)
     y[:60, AXIS] = -2.0 + 0.4 * rng.standard_normal(60)
     target = ShellAndResonance()
-    ((share, density),) = island_densities(target, evaluate(target, y), 40, rng, seed=0)
+    ((share, density),) = island_densities(target, evaluate(target, y), SIZES, 40, rng, seed=0)
     assert share == pytest.approx(SHARE, abs=0.002)
     assert isinstance(density, Sheared) and density.shift.axis == 0
     weighted = importance(target, density, 20_000, rng)
@@ -144,14 +146,14 @@ def test_crossings_leave_the_posterior_alone_and_find_the_other_branch(populatio
 def test_no_island_without_members_or_shell(population):
     rng = np.random.default_rng(2)
     only_core = population[np.arange(60, 600)]
-    assert not list(island_densities(ShellAndIsland(), only_core, 1, rng, 0))
+    assert not list(island_densities(ShellAndIsland(), only_core, SIZES, 1, rng, 0))
 
     class NoShell(ShellAndIsland):
         @property
         def shell_axis(self):
             return None
 
-    assert not list(island_densities(NoShell(), population, 1, rng, 0))
+    assert not list(island_densities(NoShell(), population, SIZES, 1, rng, 0))
 
 
 def test_a_shear_moves_one_axis_and_keeps_volumes():

@@ -11,9 +11,8 @@ import pytest
 from lmltdm_jax.inference import diagnostics, posterior, report
 from lmltdm_jax.inference import fit as fitting
 from lmltdm_jax.inference.coordinates import Coordinates
-from lmltdm_jax.inference.learn import LearnSettings
-from lmltdm_jax.inference.nuts import NutsSettings
 from lmltdm_jax.inference.prior import Prior
+from tiny_fit import TINY
 from typer.testing import CliRunner
 
 from lmltdm_jax import InputError, Parameters, ZpFermionParameters, ZpScalarParameters, predict
@@ -38,9 +37,6 @@ TERMS_OF_H1 = (
     "lep_h1_invisible",
     "lhcb_bk_mumu",
     "lhcb_bkstar_mumu",
-)
-TINY = fitting.FitSettings(
-    64, 3, LearnSettings(600, 4, 2, 3, 256, 1), NutsSettings(4, 2, 4, 3, 2, 3)
 )
 
 

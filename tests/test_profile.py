@@ -14,7 +14,7 @@ from lmltdm_jax.inference import fit as fitting
 from lmltdm_jax.inference import profile as profiling
 from lmltdm_jax.inference.minimise import Minima, minimise
 from lmltdm_jax.inference.profile_grid import Grid, scannable
-from lmltdm_jax.inference.profile_output import intervals, physical
+from lmltdm_jax.inference.profile_output import intervals
 from lmltdm_jax.inference.target import Target, columns
 from lmltdm_jax.inference.vector import VectorPosterior
 from typer.testing import CliRunner
@@ -215,7 +215,7 @@ def test_minuit_finds_nothing_lower(target):
     settings = profiling.ProfileSettings(("m_zp",), 6, particles=128, moves=2, starts=20)
     found = profiling.run(target, settings, seed=1)
     post = VectorPosterior(target.likelihood)
-    values = np.stack(list(physical(target, found.cells.y).values()), axis=-1)
+    values = np.stack(list(target.coordinates.values(found.cells.y).values()), axis=-1)
     for i, mass in enumerate(found.grid.values(0)):
         for gradient in (None, post.chi2_gradient):
             lowest = np.inf

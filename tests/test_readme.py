@@ -50,8 +50,11 @@ def test_the_python_runs(capsys):
     assert "dark_higgs_mass" in mine and "ccfr_trident" not in mine
 
 
+LONG = ("fit", "profile", "compare")
+
+
 class Sampling(Exception):
-    """A fit has come to the point where it would sample for minutes."""
+    """A command has come to the point where it would sample for minutes or hours."""
 
 
 # Its fits take two minutes to compile, and test_belle2_hypotheses.py (slow as well) has them.
@@ -70,13 +73,12 @@ SLOW = "lmltdm plot belle2"
     ],
 )
 def test_the_commands_run(line, tmp_path, monkeypatch):
-    """Every command to its end, but a fit and a profile only to where sampling starts."""
+    """Every command to its end, but those that sample only to where sampling starts."""
 
     def sample(*args, **kwargs):
         raise Sampling
 
-    monkeypatch.setattr("lmltdm_jax.inference.fit.run", sample)
-    monkeypatch.setattr("lmltdm_jax.inference.profile.run", sample)
+    monkeypatch.setattr("lmltdm_jax.inference.smc.tempering", sample)
     monkeypatch.chdir(tmp_path)
     Path("points.csv").write_text(
         "m_zp,g_x,sin_theta,m_x,m_h1,q_phi,lambda_phix\n0.0115,5e-4,6e-3,0.04,6,0.4,1e-3\n"
@@ -87,7 +89,7 @@ def test_the_commands_run(line, tmp_path, monkeypatch):
     program, *arguments = shlex.split(line, comments=True)
     assert program == "lmltdm"
     result = CliRunner().invoke(app, arguments)
-    if arguments[0] in ("fit", "profile"):
+    if arguments[0] in LONG:
         assert isinstance(result.exception, Sampling), result.output
         return
     assert result.exit_code == 0, result.output

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from lmltdm_jax.cli._console import stdout_console
+from lmltdm_jax.cli._options import Folder, Preset, Seed
 from lmltdm_jax.cli._progress import Display, made_folder
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def compare(
-    output: Annotated[Path, typer.Option(help="Folder of the results; made if missing.")],
-    preset: Annotated[str, typer.Option(help="Analysis: talk2024 or current.")] = "talk2024",
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same numbers.")] = 0,
+    output: Folder,
+    preset: Preset = "talk2024",
+    seed: Seed = 0,
     quick: Annotated[
         bool, typer.Option("--quick", help="Small sizes: evidences to some tenths.")
     ] = False,
@@ -30,7 +30,9 @@ def compare(
     """
     from lmltdm_jax.inference import compare as comparing  # pyright: ignore[reportMissingImports]
     from lmltdm_jax.inference import fit as fitting  # pyright: ignore[reportMissingImports]
+    from lmltdm_jax.likelihoods.total import Likelihood
 
+    likelihood = Likelihood.from_preset(preset)
     made_folder(output)
     settings = fitting.QUICK if quick else fitting.FULL
     with Display() as display:
@@ -38,7 +40,7 @@ def compare(
         def progress(model: str):
             return lambda phase, share, text: display(phase, share, f"{model}: {text}")
 
-        found = list(comparing.compare(preset, settings, seed, output, progress))
+        found = list(comparing.compare(likelihood, settings, seed, output, progress))
     path = comparing.write(found, output)
     console = stdout_console()
     console.print(_evidences(found, preset))

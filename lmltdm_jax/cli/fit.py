@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lmltdm_jax.cli._options import Folder, Model, Preset, Seed
 from lmltdm_jax.cli._progress import Display, made_folder
 from lmltdm_jax.cli._results import write_and_show
 
@@ -14,12 +14,10 @@ NOT_CONVERGED = 3
 
 
 def fit(
-    output: Annotated[Path, typer.Option(help="Folder of the results; made if missing.")],
-    preset: Annotated[str, typer.Option(help="Analysis: talk2024 or current.")] = "talk2024",
-    model: Annotated[
-        str, typer.Option(help="Model: dark-higgs, zp-scalar or zp-fermion.")
-    ] = "dark-higgs",
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same draws.")] = 0,
+    output: Folder,
+    preset: Preset = "talk2024",
+    model: Model = "dark-higgs",
+    seed: Seed = 0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if the chains have not converged.")
     ] = False,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
 from rich.table import Table
 
 from lmltdm_jax.cli._console import stdout_console
+from lmltdm_jax.cli._options import Model
 
 
 def parameters(
-    model: Annotated[
-        str, typer.Option(help="Model: dark-higgs, zp-scalar or zp-fermion.")
-    ] = "dark-higgs",
+    model: Model = "dark-higgs",
 ) -> None:
     """List the parameters: unit, physical domain, default prior and its scale."""
     from lmltdm_jax.models import find_model

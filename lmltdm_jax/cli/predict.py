@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from lmltdm_jax.cli._console import stdout_console
+from lmltdm_jax.cli._options import Model, Preset
 from lmltdm_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,10 +44,8 @@ def predict(
             help="One parameter of a single point; repeat it. Unnamed ones: the benchmark.",
         ),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Analysis: talk2024 or current.")] = "talk2024",
-    model: Annotated[
-        str, typer.Option(help="Model: dark-higgs, zp-scalar or zp-fermion.")
-    ] = "dark-higgs",
+    preset: Preset = "talk2024",
+    model: Model = "dark-higgs",
     output: Annotated[
         Path | None,
         typer.Option(help="Output file, .csv or .json. Without it: CSV to stdout."),
@@ -142,7 +141,7 @@ def predict_point(
 ) -> None:
     """Print one point beside the measurements; write its row too where there is an ``output``."""
     from lmltdm_jax.cli.output import open_table
-    from lmltdm_jax.likelihoods.total import _evaluate_jit
+    from lmltdm_jax.likelihoods.total import evaluate_jit
     from lmltdm_jax.prediction import (
         RELIC_COUPLING_COLUMNS,
         observable_columns,
@@ -158,7 +157,7 @@ def predict_point(
             write = stack.enter_context(
                 open_table(output, [*table.columns, *names], RELIC_COUPLING_COLUMNS)
             )
-        evaluation = _evaluate_jit(likelihood, params, None)
+        evaluation = evaluate_jit(likelihood, params, None)
         observables = evaluation.observables
         columns = {name: getattr(observables, name) for name in observable_columns(table.model)}
         columns["loglike"] = evaluation.loglike

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from lmltdm_jax.cli._console import stdout_console
+from lmltdm_jax.cli._options import Folder, Model, Preset, Seed
 from lmltdm_jax.cli._progress import Display, made_folder
 
 if TYPE_CHECKING:
@@ -22,13 +22,11 @@ STARTS = {1: 20, 2: 3}
 
 def profile(
     x: Annotated[str, typer.Option("--x", help="Parameter along x; see lmltdm parameters.")],
-    output: Annotated[Path, typer.Option(help="Folder of the results; made if missing.")],
+    output: Folder,
     y: Annotated[str | None, typer.Option("--y", help="Parameter along y, for a plane.")] = None,
-    preset: Annotated[str, typer.Option(help="Analysis: talk2024 or current.")] = "talk2024",
-    model: Annotated[
-        str, typer.Option(help="Model: dark-higgs, zp-scalar or zp-fermion.")
-    ] = "dark-higgs",
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same numbers.")] = 0,
+    preset: Preset = "talk2024",
+    model: Model = "dark-higgs",
+    seed: Seed = 0,
     size: Annotated[
         int | None, typer.Option(help="Cells along each axis; default 100, in a plane 50.")
     ] = None,
@@ -90,10 +88,6 @@ def profile(
 
 def _best_fit(found: Any, errors: dict[str, Any]) -> Table:
     """One standard deviation: a factor where the prior is logarithmic."""
-    from lmltdm_jax.inference.profile_output import (  # pyright: ignore[reportMissingImports]
-        physical,
-    )
-
     prior = found.grid.prior
     units = {info.name: info.unit for info in prior.parameters}
     table = Table(title=f"Best fit of {found.target.likelihood.name}, model {prior.model.model}")
@@ -102,7 +96,8 @@ def _best_fit(found: Any, errors: dict[str, Any]) -> Table:
     table.add_column("value", justify="right")
     for name in errors:
         table.add_column("error" if name == "now" else f"error, {name}", justify="right")
-    for i, (name, value) in enumerate(physical(found.target, found.best.y[0]).items()):
+    best = found.target.coordinates.values(found.best.y[0])
+    for i, (name, value) in enumerate(best.items()):
         shown = [_error(each.sigma[i], prior.is_log[i]) for each in errors.values()]
         table.add_row(name, units.get(name, ""), f"{value:.4g}", *shown)
     return table

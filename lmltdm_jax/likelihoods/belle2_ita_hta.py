@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from lmltdm_jax.likelihoods.base import Context, Term
 from lmltdm_jax.likelihoods.measurement import Measurement
+from lmltdm_jax.numerics.safe import safe_sqrt
 
 
 class Belle2ItaHta(Term):
@@ -42,8 +43,8 @@ class Belle2ItaHta(Term):
 
     def pull(self, context: Context) -> jax.Array:
         value, best = self.prediction(context), jnp.asarray(self.measurement.value)
-        distance = jnp.maximum(self._chi2(value) - self._chi2(best), 0.0)
-        return jnp.sign(value - best) * jnp.sqrt(distance)
+        distance = self._chi2(value) - self._chi2(best)
+        return jnp.sign(value - best) * safe_sqrt(distance)
 
     def loglike(self, context: Context) -> jax.Array:
         return -0.5 * self._chi2(self.prediction(context))

@@ -25,6 +25,7 @@ from lmltdm_jax.likelihoods.belle2_data import (
 from lmltdm_jax.likelihoods.histfactory import HistFactory, Signal, loglike_per_bin
 from lmltdm_jax.likelihoods.histfactory_fit import Fit, fit, objective
 from lmltdm_jax.likelihoods.measurement import Measurement
+from lmltdm_jax.numerics.safe import safe_sqrt
 from lmltdm_jax.observables.b_to_k import Spectrum, spectrum_bplus_kplus_np
 from lmltdm_jax.observables.b_to_k_spectrum import BinnedDensity, fold, sm_bin_fractions
 
@@ -115,7 +116,7 @@ class Belle2Shape(Term):
         slope = jax.jvp(
             lambda mu: objective(self.model, signal.scaled(mu), result.alpha), (1.0,), (1.0,)
         )[1]
-        return jnp.sign(slope) * jnp.sqrt(jnp.maximum(2.0 * (self.best - result.loglike), 0.0))
+        return jnp.sign(slope) * safe_sqrt(2.0 * (self.best - result.loglike))
 
     @property
     def nuisance_names(self) -> tuple[str, ...]:

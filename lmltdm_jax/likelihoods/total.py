@@ -179,7 +179,7 @@ class Likelihood(eqx.Module):
 
 
 @top_level_jit
-def _evaluate_jit(likelihood, params, nuisances):
+def evaluate_jit(likelihood, params, nuisances):
     return likelihood.evaluate(params, nuisances)
 
 
