@@ -28,6 +28,8 @@ FLOW_SHARE = 0.8
 ISLAND_SHARE = 0.15
 KEPT = 0.2
 """Share of the draws that come from the density of the round before."""
+_TRUSTED = 50.0
+"""Weighted draws, in independent ones, below which the walk knows the posterior better."""
 FIRST_DRAWS = 3
 """``draws`` over those of a round that another one follows."""
 
@@ -98,7 +100,8 @@ def learn(
         said(0.7, "weighting draws of what was learned")
         draws = settings.draws if last else settings.draws // FIRST_DRAWS
         weighted = importance(target, density, draws, rng)
-        points = weighted.resampled(len(population.y), rng)
+        if weighted.efficiency * draws > _TRUSTED:
+            points = weighted.resampled(len(population.y), rng)
     progress(1.0, f"{weighted.efficiency:.1%} of the draws count")
     assert density is not None
     return Learned(shift, density, points, weighted)
