@@ -62,7 +62,8 @@ def lambda_for_relic(
         return jnp.log(omega_h2(point, build_widths(point))) - log_target
 
     brackets, found = jax.lax.stop_gradient(_brackets(excess))
-    roots = jax.lax.map(lambda pair: _root(excess, *pair), (brackets, found))
+    falls_then_rises = jnp.array([-1.0, 1.0])
+    roots = jax.lax.map(lambda one: _root(excess, *one), (falls_then_rises, brackets, found))
     low, high = jnp.where(found, jnp.exp(roots), jnp.nan)
     return RelicCouplings(low, high, found[0], found[1])
 
@@ -91,24 +92,28 @@ def _minimum(excess, low: jax.Array, high: jax.Array) -> tuple[jax.Array, jax.Ar
         left, right = high - ratio * (high - low), low + ratio * (high - low)
         at_left, at_right = jax.lax.map(excess, jnp.stack([left, right]))
         keep_left = at_left < at_right
-        return (jnp.where(keep_left, low, left), jnp.where(keep_left, right, high)), None
+        ends = jnp.where(keep_left, low, left), jnp.where(keep_left, right, high)
+        return ends, (jnp.where(keep_left, left, right), jnp.minimum(at_left, at_right))
 
-    (low, high), _ = jax.lax.scan(narrow, (low, high), length=_GOLDEN_STEPS)
-    middle = 0.5 * (low + high)
-    return middle, excess(middle)
+    _, (place, value) = jax.lax.scan(narrow, (low, high), length=_GOLDEN_STEPS)
+    # The last step's: one more evaluation would have to be compiled once more.
+    return place[-1], value[-1]
 
 
-def _root(excess, ends: jax.Array, found: jax.Array) -> jax.Array:
-    """ln lambda of the root between ``ends``, differentiable in what ``excess`` depends on."""
+def _root(excess, sign: jax.Array, ends: jax.Array, found: jax.Array) -> jax.Array:
+    """ln lambda of the root between ``ends``, differentiable in what ``excess`` depends on.
+
+    ``sign`` is that of the slope there.
+    """
     centre = 0.5 * (ends[0] + ends[1])
 
     def bracketed(log_coupling: jax.Array, _: None) -> jax.Array:
         # Without a root bisect a line, which has one.
-        return jnp.where(found, excess(log_coupling), log_coupling - centre)
+        return jnp.where(found, sign * excess(log_coupling), log_coupling - centre)
 
     solution = optimistix.root_find(
         bracketed,
-        optimistix.Bisection(rtol=_TOLERANCE, atol=_TOLERANCE),
+        optimistix.Bisection(rtol=_TOLERANCE, atol=_TOLERANCE, flip=False),
         centre,
         options={"lower": ends[0], "upper": ends[1]},
         max_steps=_MAX_STEPS,
