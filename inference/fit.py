@@ -18,6 +18,7 @@ from lmltdm_jax.likelihoods.total import Likelihood
 from . import smc
 from .checkpoint import Checkpoint
 from .coordinates import Coordinates
+from .islands import IslandSettings
 from .learn import Learned, LearnSettings, learn
 from .nuts import Block, NutsSettings, Sampler
 from .prior import Prior
@@ -50,7 +51,15 @@ FULL = FitSettings(
 QUICK = FitSettings(
     particles=512,
     moves=16,
-    learn=LearnSettings(shell_draws=8_000, sweeps=40, every=4, epochs=30, draws=16_000, rounds=1),
+    learn=LearnSettings(
+        shell_draws=8_000,
+        sweeps=40,
+        every=4,
+        epochs=30,
+        draws=16_000,
+        rounds=1,
+        islands=IslandSettings(walkers=256, rounds=8, sweeps=4, shell_draws=4_000),
+    ),
     nuts=NutsSettings(
         chains=32, warmup_blocks=6, blocks=16, transitions=2, sweeps=40, max_tree_depth=4
     ),

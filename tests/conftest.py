@@ -18,7 +18,13 @@ if version("jaxlib").startswith("0.10."):
 os.environ.setdefault("LMLTDM_CACHE_DIR", "off")
 
 
+_LONGEST = ("readme_main_job", "fit", "likelihood", "readme", "gradients", "profile", "notebooks")
+
+
 def pytest_collection_modifyitems(items):
+    # The files that take minutes go first, so that two workers end together.
+    order = {f"test_{name}": number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(0))

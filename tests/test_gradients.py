@@ -213,16 +213,26 @@ def test_where_a_channel_opens_from_nothing_the_width_is_continuous(place, power
     assert np.log(far / near) / np.log(1e6) == pytest.approx(power, abs=1e-3)
 
 
+@functools.cache
+def value_and_gradient(preset):
+    likelihood = Likelihood.from_preset(preset)
+    return in_blocks(jax.value_and_grad(lambda v: likelihood(Parameters.from_vector(v))))
+
+
 @pytest.mark.parametrize("n", [8192, pytest.param(50_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("preset", ["talk2024", "current"])
 def test_no_nan_in_value_or_gradient_over_the_prior(preset, n):
     """Not one NaN or infinity in n points of each preset."""
-    likelihood = Likelihood.from_preset(preset)
-
-    def value_and_grad(vector):
-        return jax.value_and_grad(lambda v: likelihood(Parameters.from_vector(v)))(vector)
-
     vectors = prior_vectors(n, seed=20)
-    value, gradient = in_blocks(value_and_grad)(vectors)
+    value, gradient = value_and_gradient(preset)(vectors)
     bad = ~(np.isfinite(value) & np.all(np.isfinite(gradient), axis=1))
     assert not bad.any(), vectors[bad][:3]
+
+
+@pytest.mark.parametrize("preset", ["talk2024", "current"])
+def test_outside_the_domain_is_minus_infinity_with_zero_gradient(preset):
+    changes = [{"m_x": -1.0}, {"sin_theta": 1.5}, {"m_h1": float("nan")}, {"q_phi": 0.0}]
+    points = [Parameters.benchmark().replace(**change).to_vector() for change in changes]
+    value, gradient = value_and_gradient(preset)(np.array(points))
+    np.testing.assert_array_equal(value, -np.inf)
+    np.testing.assert_array_equal(gradient, 0.0)

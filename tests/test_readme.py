@@ -1,12 +1,7 @@
 """The README: its commands and its Python, run as printed."""
 
-import json
-import os
 import re
 import shlex
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,7 +21,7 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-SET_UP_AND_RUN, SET_UP_AND_TEST, COMMANDS = (b.strip() for b in blocks("bash"))
+_, SET_UP_AND_TEST, COMMANDS = (b.strip() for b in blocks("bash"))
 
 
 @pytest.mark.fast
@@ -95,21 +90,3 @@ def test_the_commands_run(line, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     if "--output" in arguments:
         assert len(Path("out.csv").read_text().splitlines()) == 2
-
-
-def test_the_main_job_runs(tmp_path):
-    """A process of its own, the whole likelihood. Its two minutes are for two free cores: here
-    they are reported, not asserted, because other tests run beside it."""
-    program, *arguments = shlex.split(SET_UP_AND_RUN.split("&&")[-1])
-    assert program == ".venv/bin/lmltdm" and arguments[0] == "fit"
-    lmltdm = shutil.which("lmltdm", path=Path(sys.executable).parent)
-    assert lmltdm is not None
-    done = subprocess.run(
-        [lmltdm, *arguments], cwd=tmp_path, capture_output=True, text=True, env=os.environ
-    )
-    assert done.returncode == 0, done.stderr
-    summary = json.loads((tmp_path / "runs" / "talk" / "summary.json").read_text())
-    print(f"{shlex.join(arguments)}: {summary['wall_s']:.0f} s")
-    assert summary["complete"] and summary["n_samples"] > 0
-    for row in summary["parameters"].values():
-        assert row["q05"] < row["q50"] < row["q95"]
