@@ -147,9 +147,9 @@ def run(
     n, state = settings.nuts, checkpoint.state
     target = learned.target(target)
     archive, density = learned.proposals()
-    sampler = Sampler(target, n)
+    sampler = Sampler(target, n, learned.population, learned.islands)
     if state.chains is None:
-        first, points = sampler.first_state(learned.population, seed)
+        first, points = sampler.first_state(seed)
         state = checkpoint.keep(chains=first, points=points)
     progress("compile", 1.0, "compiling the gradient")
     total = n.warmup_blocks + n.blocks

@@ -12,12 +12,15 @@ the posterior an island holds is found by weighting.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Protocol
+import math
+from collections.abc import Iterator
+from typing import ClassVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lmltdm_jax.numerics.compiling import top_level_jit
@@ -31,7 +34,7 @@ from .target import Evaluated, Target, evaluate
 OFF_SHELL = 0.12
 """Distance from the shell [dex] beyond which a point belongs to an island."""
 _RESONANCE = (0.29, 0.6)
-"""log10 of m_zp/m_x where X X* annihilate through the Z' itself."""
+"""log10 of m_zp/m_x at the resonance."""
 _LEAST = 8
 """Members below which a side has no density of its own."""
 _STEP = 1e-3
@@ -54,22 +57,80 @@ class IslandSettings:
     """points evaluated to learn where the island is"""
 
 
-class Shift(Protocol):
-    """Displacement along ``axis`` that does not depend on where along it a point is."""
+class Region(eqx.Module):
+    """Part of the space, and roughly where in it the posterior is."""
 
-    axis: int
+    axis: eqx.AbstractVar[int]
+    """along which it is straightened"""
+    reach: eqx.AbstractClassVar[float]
+    """Distance from the estimate beyond which a member is somewhere else."""
 
-    def __call__(self, y: jax.Array) -> jax.Array: ...
+    @abc.abstractmethod
+    def within(self, y: jax.Array) -> jax.Array:
+        """Whether points (..., dimension) are in it (...); numpy arrays, too."""
+
+    @abc.abstractmethod
+    def estimate(self, y: jax.Array) -> jax.Array:
+        """Place along ``axis`` for one point (dimension,), whose own place there is not read."""
 
 
-class UpperBranch(eqx.Module):
-    """From the shell to the estimate of its other branch."""
+class UpperBranch(Region):
+    """Beyond the shell, where the second coupling with the same relic density is."""
 
     target: Target
     axis: int = eqx.field(static=True)
+    reach: ClassVar[float] = REACH
+
+    def within(self, y: jax.Array) -> jax.Array:
+        return y[..., self.axis] > OFF_SHELL
+
+    def estimate(self, y: jax.Array) -> jax.Array:
+        return self.target.to_upper_branch(y)
+
+
+class ZpResonance(Region):
+    """Below the shell, where X X* annihilate through the Z' itself."""
+
+    shell_axis: int = eqx.field(static=True)
+    axis: int = eqx.field(static=True)
+    """of m_zp"""
+    m_x: int = eqx.field(static=True)
+    reach: ClassVar[float] = math.inf
+
+    def within(self, y: jax.Array) -> jax.Array:
+        low, high = _RESONANCE
+        ratio = y[..., self.axis] - y[..., self.m_x]
+        return (y[..., self.shell_axis] < -OFF_SHELL) & (ratio > low) & (ratio < high)
+
+    def estimate(self, y: jax.Array) -> jax.Array:
+        return jnp.zeros(())
+
+
+def regions(target: Target) -> list[Region]:
+    """Those a target may have; none where nothing is straightened."""
+    axis = target.shell_axis
+    if axis is None:
+        return []
+    names = target.coordinates.prior.names
+    found: list[Region] = [UpperBranch(target, axis)]
+    if {"m_zp", "m_x"} <= set(names):
+        found.append(ZpResonance(axis, names.index("m_zp"), names.index("m_x")))
+    return found
+
+
+class Straightening(eqx.Module):
+    """Displacement along ``region.axis`` that does not depend on where along it a point is."""
+
+    region: Region
+    learned: LearnedShift
+    """what the region's estimate misses"""
+
+    @property
+    def axis(self) -> int:
+        return self.region.axis
 
     def __call__(self, y: jax.Array) -> jax.Array:
-        return self.target.to_upper_branch(y)
+        return self.region.estimate(y) + self.learned(y)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +138,7 @@ class Sheared:
     """``density`` of the points from which ``shift`` has been subtracted (Jacobian one)."""
 
     density: Density
-    shift: Shift
+    shift: Straightening
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
         return sheared(self.density.draw(rng, n), self.shift, 1.0)
@@ -86,7 +147,22 @@ class Sheared:
         return self.density.log_density(sheared(y, self.shift, -1.0))
 
 
-def sheared(y: np.ndarray, shift: Shift, sign: float) -> np.ndarray:
+@dataclasses.dataclass(frozen=True)
+class Island:
+    """A region with members, and what was learned from them."""
+
+    share: float
+    """of the population"""
+    density: Sheared
+    straight: np.ndarray
+    """(walkers, dimension): members where ``density.shift`` has been subtracted"""
+
+    @property
+    def shift(self) -> Straightening:
+        return self.density.shift
+
+
+def sheared(y: np.ndarray, shift: Straightening, sign: float) -> np.ndarray:
     """Points (n, dimension) with the shift added along its axis."""
     moved = y.copy()
     for begin in range(0, len(y), _ROWS):
@@ -97,7 +173,7 @@ def sheared(y: np.ndarray, shift: Shift, sign: float) -> np.ndarray:
 
 
 @top_level_jit
-def _shifts(shift: Shift, y: np.ndarray) -> jax.Array:
+def _shifts(shift: Straightening, y: np.ndarray) -> jax.Array:
     return jax.vmap(shift)(y)
 
 
@@ -106,95 +182,70 @@ def mostly(y: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return y[inside] if np.mean(inside) > 0.5 else y
 
 
-def island_densities(
+def learn_islands(
     target: Target,
     population: Evaluated,
     settings: IslandSettings,
     epochs: int,
     rng: np.random.Generator,
     seed: int,
-) -> Iterator[tuple[float, Density]]:
-    """(share of the population, density) of each island; none where nothing is straightened.
+) -> Iterator[Island]:
+    """Every island of the population.
 
     ``target`` and ``population`` in the coordinates where the shell is straight.
     """
-    axis = target.shell_axis
-    if axis is None:
-        return
-    names = target.coordinates.prior.names
-    upper = UpperBranch(target, axis)
-    sides = [_Side(lambda y: y[:, axis] > OFF_SHELL, upper, axis)]
-    if {"m_zp", "m_x"} <= set(names):
-        m_zp, m_x = names.index("m_zp"), names.index("m_x")
-
-        def resonant(y: np.ndarray) -> np.ndarray:
-            low, high = _RESONANCE
-            ratio = y[:, m_zp] - y[:, m_x]
-            return (y[:, axis] < -OFF_SHELL) & (ratio > low) & (ratio < high)
-
-        sides.append(_Side(resonant, None, m_zp))
-    for side in sides:
-        inside = side.within(population.y)
+    for region in regions(target):
+        inside = np.asarray(region.within(population.y))
         if np.sum(inside) >= _LEAST:
-            density = _island(target, population[inside], side, settings, epochs, rng, seed)
-            yield float(np.mean(inside)), density
-
-
-@dataclasses.dataclass(frozen=True)
-class _Side:
-    within: Callable[[np.ndarray], np.ndarray]
-    estimate: UpperBranch | None
-    """from which the learned shift is counted"""
-    axis: int
-    """along which it is straightened"""
+            members, share = population[inside], float(np.mean(inside))
+            yield _island(target, members, share, region, settings, epochs, rng, seed)
 
 
 def _island(
     target: Target,
     members: Evaluated,
-    side: _Side,
+    share: float,
+    region: Region,
     settings: IslandSettings,
     epochs: int,
     rng: np.random.Generator,
     seed: int,
-) -> Density:
+) -> Island:
     points = members[rng.integers(len(members.y), size=settings.walkers)]
     walked = []
     for _ in range(settings.rounds):
         archive = Archive.of(points.y)
         for _ in range(settings.sweeps):
-            points, _ = sweep(rng, target, points, archive, within=side.within)
+            points, _ = sweep(rng, target, points, archive, within=region.within)
         walked.append(points.y)
-    estimated = _estimated(np.concatenate(walked[settings.rounds // 3 :]), side, -1.0)
+    y = np.concatenate(walked[settings.rounds // 3 :])
+    unlearned = LearnedShift.zero(target.coordinates.prior.names, region.axis)
+    estimate = Straightening(region, unlearned)
+    estimated = sheared(y, estimate, -1.0)
     seen = estimated[-settings.walkers :]
-    if side.estimate is not None:
-        seen = mostly(seen, np.abs(seen[:, side.axis]) < REACH)
-    shift = _learned(target, seen, side, settings.shell_draws, rng, seed)
-    straight = sheared(estimated, shift, -1.0)
-    parts = (Flow.fit(straight, epochs, seed), Archive.of(straight[-settings.walkers :]))
-    density = Sheared(Mixture(parts, (_FLOW_SHARE, 1.0 - _FLOW_SHARE)), shift)
-    return density if side.estimate is None else Sheared(density, side.estimate)
-
-
-def _estimated(y: np.ndarray, side: _Side, sign: float) -> np.ndarray:
-    return y if side.estimate is None else sheared(y, side.estimate, sign)
+    seen = mostly(seen, np.abs(seen[:, region.axis]) < region.reach)
+    shift = Straightening(region, _learned(target, seen, estimate, settings.shell_draws, rng, seed))
+    straight = sheared(y, shift, -1.0)
+    last = straight[-settings.walkers :]
+    parts = (Flow.fit(straight, epochs, seed), Archive.of(last))
+    return Island(share, Sheared(Mixture(parts, (_FLOW_SHARE, 1.0 - _FLOW_SHARE)), shift), last)
 
 
 def _learned(
-    target: Target, y: np.ndarray, side: _Side, n: int, rng: np.random.Generator, seed: int
+    target: Target,
+    y: np.ndarray,
+    estimate: Straightening,
+    n: int,
+    rng: np.random.Generator,
+    seed: int,
 ) -> LearnedShift:
-    def excess(y: np.ndarray) -> np.ndarray:
-        return evaluate(target, _estimated(y, side, 1.0)).shell_excess
+    """From points y (n, dimension) where the estimate has been subtracted."""
 
-    step = _STEP * np.eye(y.shape[1])[side.axis]
+    def excess(y: np.ndarray) -> np.ndarray:
+        return evaluate(target, sheared(y, estimate, 1.0)).shell_excess
+
+    names, axis = target.coordinates.prior.names, estimate.axis
+    step = _STEP * np.eye(y.shape[1])[axis]
     slope = float(np.median(excess(y + step) - excess(y)) / _STEP)
-    return learn_around(
-        target.coordinates.prior.names,
-        side.axis,
-        y,
-        lambda y: -np.sign(slope) * excess(y),
-        n,
-        rng,
-        seed,
-        abs(slope),
-    )
+    rising = -np.sign(slope)
+    return learn_around(names, axis, y, lambda y: rising * excess(y), n, rng, seed, abs(slope))

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .archive import Archive
-from .flow import Density, Flow, Mixture
+from .flow import Flow, Mixture
 from .importance import Importance, importance
-from .islands import OFF_SHELL, IslandSettings, island_densities, mostly, sheared
+from .islands import OFF_SHELL, Island, IslandSettings, learn_islands, mostly, sheared
 from .jumps import sweep
 from .learned_shell import REACH, LearnedShift, learn_around
 from .target import Evaluated, Target, evaluate
@@ -57,6 +57,8 @@ class Learned:
     """What the chains start from: all in the coordinates that ``shift`` straightens."""
 
     shift: LearnedShift | None
+    islands: tuple[Island, ...]
+    """the last round's"""
     density: Mixture
     """what was weighted, and what the chains' jumps propose"""
     population: Evaluated
@@ -88,13 +90,14 @@ def learn(
         # The same points: only the coordinate along the shell has another origin.
         points = points._replace(y=sheared(points.y, shift, -1.0))
     density: Mixture | None = None
+    islands: tuple[Island, ...] = ()
     for number in range(settings.rounds):
         last = number + 1 == settings.rounds
 
         def said(share: float, text: str, done: float = number / settings.rounds) -> None:
             progress(0.1 + 0.9 * (done + share / settings.rounds), text)
 
-        points, new = _density(target, points, settings, rng, seed, said)
+        points, islands, new = _density(target, points, settings, rng, seed, said)
         # What a round has seen must not be forgotten by the next one.
         density = new if density is None else Mixture((new, density), (1.0 - KEPT, KEPT))
         said(0.7, "weighting draws of what was learned")
@@ -104,7 +107,7 @@ def learn(
             points = weighted.resampled(len(population.y), rng)
     progress(1.0, f"{weighted.efficiency:.1%} of the draws count")
     assert density is not None
-    return Learned(shift, density, points, weighted)
+    return Learned(shift, islands, density, points, weighted)
 
 
 def _density(
@@ -114,8 +117,8 @@ def _density(
     rng: np.random.Generator,
     seed: int,
     progress: Callable[[float, str], None],
-) -> tuple[Evaluated, Mixture]:
-    """The points after their walk, and the density learned from it."""
+) -> tuple[Evaluated, tuple[Island, ...], Mixture]:
+    """The points after their walk, and the islands and the density learned from it."""
     archive, walked = Archive.of(points.y), [points]
     for i in range(settings.sweeps):
         if i % settings.every == 0:
@@ -128,8 +131,8 @@ def _density(
     seen = walked[0].joined(*walked[1:])
     flow = Flow.fit(_on_shell(target, seen.y), settings.epochs, seed)
     progress(0.55, "learning the islands off the shell")
-    islands = list(island_densities(target, seen, settings.islands, settings.epochs, rng, seed))
-    return points, _mixture((flow, archive), islands)
+    islands = tuple(learn_islands(target, seen, settings.islands, settings.epochs, rng, seed))
+    return points, islands, _mixture((flow, archive), islands)
 
 
 def _on_shell(target: Target, y: np.ndarray) -> np.ndarray:
@@ -140,12 +143,12 @@ def _on_shell(target: Target, y: np.ndarray) -> np.ndarray:
     return mostly(y, np.abs(y[:, axis]) <= OFF_SHELL)
 
 
-def _mixture(everywhere: tuple[Flow, Archive], islands: Sequence[tuple[float, Density]]) -> Mixture:
+def _mixture(everywhere: tuple[Flow, Archive], islands: Sequence[Island]) -> Mixture:
     """Islands by their share, but at least ``ISLAND_SHARE`` each: it is not known well yet."""
-    of_islands = [max(share, ISLAND_SHARE) for share, _ in islands]
+    of_islands = [max(island.share, ISLAND_SHARE) for island in islands]
     rest = 1.0 / (1.0 + sum(of_islands))
     shares = (FLOW_SHARE * rest, (1.0 - FLOW_SHARE) * rest, *(rest * s for s in of_islands))
-    return Mixture((*everywhere, *(density for _, density in islands)), shares)
+    return Mixture((*everywhere, *(island.density for island in islands)), shares)
 
 
 def _learn_shell(

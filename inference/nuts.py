@@ -4,29 +4,39 @@ Trajectories follow the posterior inside a mode; what carries a chain from mode 
 sweeps of :mod:`jumps` after each block, with a fixed archive and a fixed density. Both
 leave the posterior invariant, so their alternation does. Blocks make the run show progress, stop
 and resume anywhere; one program serves warm-up and sampling.
+
+On the shell the posterior is straight in y; on an island (:mod:`islands`) it is after the island's
+own shift. A transition that starts there runs in those coordinates, with the island's mass matrix,
+and one that would end elsewhere stays where it was: NUTS is reversible, so what is left is a
+transition of the posterior within the region, and leaves the whole invariant.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpyro.infer.hmc import HMCState, hmc
+from numpyro.infer.hmc_util import HMCAdaptState
 from numpyro.infer.util import ParamInfo
 
 from lmltdm_jax.numerics.compiling import top_level_jit
 
 from .archive import Archive
 from .flow import Density
+from .islands import Island, Straightening
 from .jumps import sweep
 from .target import Evaluated, Target, evaluate
 
 TARGET_ACCEPT = 0.9
 _FIRST_STEP_SIZE = 0.3
+_MATRICES = ("inverse_mass_matrix", "mass_matrix_sqrt", "mass_matrix_sqrt_inv")
+"""Fields of NumPyro's adaptation that a region has its own of."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,21 +63,42 @@ class Block(NamedTuple):
     energy: np.ndarray
 
 
-def _kernel(target: Target, settings: NutsSettings) -> tuple[Callable, Callable]:
-    """(initial state of a chain, one transition) of NumPyro's NUTS on a target."""
+class Regions(eqx.Module):
+    """The shell (number 0) and the islands, each with coordinates w in which it is straight."""
+
+    shifts: tuple[Straightening, ...]
+
+    def number(self, y: jax.Array) -> jax.Array:
+        """Of the region of a point (dimension,)."""
+        found = jnp.zeros((), int)
+        for i, shift in enumerate(self.shifts):
+            found = jnp.where(shift.region.within(y), i + 1, found)
+        return found
+
+    def to_y(self, number: jax.Array, w: jax.Array, sign: float = 1.0) -> jax.Array:
+        """w of a region -> y; with ``sign`` -1 the inverse."""
+        for i, shift in enumerate(self.shifts):
+            w = w.at[shift.axis].add(jnp.where(number == i + 1, sign * shift(w), 0.0))
+        return w
+
+
+def _kernel(
+    target: Target, regions: Regions, number: jax.Array, settings: NutsSettings
+) -> tuple[Callable, Callable]:
+    """(initial state of a chain, one transition) of NumPyro's NUTS in the w of one region."""
 
     # Jitted inside the program only so that its trace is kept: NumPyro traces it several times. A
     # function of its own, because a bound method would compare the target's arrays, traced here.
     @jax.jit
-    def potential(y: jax.Array) -> jax.Array:
-        return target.potential(y)
+    def potential(w: jax.Array) -> jax.Array:
+        return target.potential(regions.to_y(number, w))
 
     init, sample = hmc(potential, algo="NUTS")
 
-    def first_state(y: jax.Array, key: jax.Array, covariance: jax.Array) -> HMCState:
+    def first_state(w: jax.Array, key: jax.Array, covariance: jax.Array) -> HMCState:
         # Every block fills in the potential and its gradient.
         return init(
-            ParamInfo(y, jnp.zeros(()), jnp.zeros_like(y)),
+            ParamInfo(w, jnp.zeros(()), jnp.zeros_like(w)),
             num_warmup=settings.warmup_blocks * settings.transitions,
             step_size=_FIRST_STEP_SIZE,
             inverse_mass_matrix=covariance,
@@ -86,36 +117,60 @@ def _kernel(target: Target, settings: NutsSettings) -> tuple[Callable, Callable]
 def _first_states(
     target: Target, settings: NutsSettings, y: jax.Array, keys: jax.Array, covariance: jax.Array
 ) -> HMCState:
-    first_state, _ = _kernel(target, settings)
-    return jax.vmap(first_state, in_axes=(0, 0, None))(y, keys, covariance)
+    """States (n,) of n points, keys and covariances; nothing is evaluated."""
+    first_state, _ = _kernel(target, Regions(()), jnp.zeros((), int), settings)
+    return jax.vmap(first_state)(y, keys, covariance)
 
 
 @top_level_jit
 def _transitions(
-    target: Target, settings: NutsSettings, states: HMCState, y: jax.Array, potential: jax.Array
+    target: Target,
+    regions: Regions,
+    settings: NutsSettings,
+    masses: HMCAdaptState,
+    states: HMCState,
+    y: jax.Array,
+    potential: jax.Array,
 ) -> tuple[HMCState, HMCState]:
-    """(states, trace) after ``settings.transitions`` transitions from ``y`` (chains, dimension)."""
-    first_state, sample = _kernel(target, settings)
-    # NumPyro's kernel learns its settings by being initialised.
-    jax.eval_shape(first_state, y[0], states.rng_key[0], jnp.eye(y.shape[1]))
+    """(states, trace) after ``settings.transitions`` transitions from ``y`` (chains, dimension).
 
-    def transition(state: HMCState, refresh: jax.Array) -> tuple[HMCState, HMCState]:
-        # A trajectory of step size 0 stays where it is and evaluates the gradient there, which
-        # the jumps have not done: the program holds the gradient (and compiles it) only once.
-        adapt = state.adapt_state
-        step_size = jnp.where(refresh, 0.0, adapt.step_size)
-        moved = sample(state._replace(adapt_state=adapt._replace(step_size=step_size)))
-        kept = state._replace(
-            z_grad=moved.z_grad, potential_energy=moved.potential_energy, rng_key=moved.rng_key
-        )
-        state = jax.tree.map(lambda a, b: jnp.where(refresh, a, b), kept, moved)
-        return state, state
+    ``masses`` has the matrices of every region (regions, dimension, dimension).
+    """
 
     def chain(state: HMCState, y: jax.Array, potential: jax.Array) -> tuple[HMCState, HMCState]:
-        state = state._replace(z=y, potential_energy=potential)
+        number = regions.number(y)
+        first_state, sample = _kernel(target, regions, number, settings)
+        # NumPyro's kernel learns its settings by being initialised.
+        jax.eval_shape(first_state, y, state.rng_key, jnp.eye(len(y)))
+
+        def transition(state: HMCState, refresh: jax.Array) -> tuple[HMCState, HMCState]:
+            # A trajectory of step size 0 stays where it is and evaluates the gradient there, which
+            # the jumps have not done: the program holds the gradient (and compiles it) only once.
+            adapt = state.adapt_state
+            step_size = jnp.where(refresh, 0.0, adapt.step_size)
+            moved = sample(state._replace(adapt_state=adapt._replace(step_size=step_size)))
+            kept = state._replace(
+                z_grad=moved.z_grad, potential_energy=moved.potential_energy, rng_key=moved.rng_key
+            )
+            stayed = moved._replace(
+                z=state.z, z_grad=state.z_grad, potential_energy=state.potential_energy
+            )
+            inside = regions.number(regions.to_y(number, moved.z)) == number
+            moved = jax.tree.map(lambda a, b: jnp.where(inside, a, b), moved, stayed)
+            state = jax.tree.map(lambda a, b: jnp.where(refresh, a, b), kept, moved)
+            return state, state
+
+        matrices = {name: getattr(masses, name)[number] for name in _MATRICES}
+        state = state._replace(
+            z=regions.to_y(number, y, -1.0),
+            potential_energy=potential,
+            adapt_state=state.adapt_state._replace(**matrices),
+        )
         refresh = jnp.arange(settings.transitions + 1) == 0
         state, trace = jax.lax.scan(transition, state, refresh)
-        return state, jax.tree.map(lambda a: a[1:], trace)
+        trace = jax.tree.map(lambda a: a[1:], trace)
+        trace = trace._replace(z=jax.vmap(lambda w: regions.to_y(number, w))(trace.z))
+        return state._replace(z=trace.z[-1]), trace
 
     return jax.vmap(chain)(states, y, potential)
 
@@ -133,18 +188,33 @@ def bulk_covariance(y: np.ndarray) -> np.ndarray:
 class Sampler:
     """Chains side by side; :meth:`advance` runs one block, the first call compiles it."""
 
-    def __init__(self, target: Target, settings: NutsSettings):
-        self.target, self.settings = target, settings
+    def __init__(
+        self,
+        target: Target,
+        settings: NutsSettings,
+        population: Evaluated,
+        islands: Sequence[Island] = (),
+    ):
+        """``population``: equally weighted draws, where the chains start; it shapes the masses."""
+        self.target, self.settings, self.population = target, settings, population
+        self.regions = Regions(tuple(island.shift for island in islands))
+        on_shell = np.asarray(jax.vmap(self.regions.number)(population.y)) == 0
+        straight = [population.y[on_shell], *(island.straight for island in islands)]
+        self._covariances = np.stack([bulk_covariance(y) for y in straight])
+        n = len(straight)
+        self._masses = self._first(population.y[:n], 0, self._covariances).adapt_state
 
-    def first_state(self, population: Evaluated, seed: int) -> tuple[HMCState, Evaluated]:
-        """Chains at evenly spread members of a population, mass matrix from the bulk of it."""
+    def _first(self, y: np.ndarray, seed: int, covariances: np.ndarray) -> HMCState:
+        keys = jax.random.split(jax.random.PRNGKey(seed), len(y))
+        return _first_states(self.target, self.settings, y, keys, covariances)
+
+    def first_state(self, seed: int) -> tuple[HMCState, Evaluated]:
+        """Chains at evenly spread members of the population."""
         n = self.settings.chains
-        members = np.linspace(0, len(population.y), n, endpoint=False).astype(int)
-        points = population[members]
-        covariance = bulk_covariance(population.y)
-        keys = jax.random.split(jax.random.PRNGKey(seed), n)
-        states = _first_states(self.target, self.settings, points.y, keys, jnp.asarray(covariance))
-        return states, points
+        members = np.linspace(0, len(self.population.y), n, endpoint=False).astype(int)
+        points = self.population[members]
+        covariances = np.repeat(self._covariances[:1], n, axis=0)
+        return self._first(points.y, seed, covariances), points
 
     def advance(
         self,
@@ -156,7 +226,9 @@ class Sampler:
     ) -> tuple[HMCState, Evaluated, Block]:
         """One block: NUTS transitions (recorded), then population sweeps (not recorded)."""
         energies = -(points.log_prior + points.log_likelihood)
-        state, trace = _transitions(self.target, self.settings, state, points.y, energies)
+        state, trace = _transitions(
+            self.target, self.regions, self.settings, self._masses, state, points.y, energies
+        )
         shape = (self.settings.chains, self.settings.transitions)
         y = np.asarray(trace.z)
         drawn = evaluate(self.target, y.reshape(-1, y.shape[-1]))

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lmltdm_jax.inference.importance import importance
-from lmltdm_jax.inference.islands import IslandSettings, Sheared, island_densities, sheared
+from lmltdm_jax.inference.islands import (
+    IslandSettings,
+    UpperBranch,
+    ZpResonance,
+    learn_islands,
+    sheared,
+)
 from lmltdm_jax.inference.jumps import cross
 from lmltdm_jax.inference.learned_shell import SLOPE, LearnedShift
 from lmltdm_jax.inference.target import Target, evaluate
@@ -72,11 +78,11 @@ def population():
 
 def test_the_island_is_found_straightened_and_covered(population):
     target, rng = ShellAndIsland(), np.random.default_rng(1)
-    ((share, density),) = island_densities(target, population, SIZES, 40, rng, seed=0)
-    assert share == pytest.approx(SHARE)
-    assert isinstance(density, Sheared) and density.shift.axis == AXIS
-    assert isinstance(density.density, Sheared)
-    weighted = importance(target, density, 20_000, rng)
+    (island,) = learn_islands(target, population, SIZES, 40, rng, seed=0)
+    assert island.share == pytest.approx(SHARE)
+    assert isinstance(island.shift.region, UpperBranch) and island.shift.axis == AXIS
+    assert np.std(island.straight[:, AXIS]) < 2 * WIDTH
+    weighted = importance(target, island.density, 20_000, rng)
     above = weighted.points.y[:, AXIS] > 0.3
     assert np.mean(above) > 0.99
     # Its share of the evidence; learned from sixty members, one draw in twenty counts.
@@ -126,11 +132,11 @@ def test_the_resonance_is_straightened_along_the_mass_of_the_zp():
     y[:60, 0] = np.asarray(pole(y[:60])) + WIDTH * rng.standard_normal(60)
     y[:60, AXIS] = -2.0 + 0.4 * rng.standard_normal(60)
     target = ShellAndResonance()
-    ((share, density),) = island_densities(target, evaluate(target, y), SIZES, 40, rng, seed=0)
-    assert share == pytest.approx(SHARE, abs=0.002)
-    assert isinstance(density, Sheared) and density.shift.axis == 0
+    (island,) = learn_islands(target, evaluate(target, y), SIZES, 40, rng, seed=0)
+    assert island.share == pytest.approx(SHARE, abs=0.002)
+    assert isinstance(island.shift.region, ZpResonance) and island.shift.axis == 0
     # The island alone: in the whole posterior the flow of the shell covers the shell.
-    weighted = importance(Resonance(), density, 20_000, rng)
+    weighted = importance(Resonance(), island.density, 20_000, rng)
     assert weighted.log_z == pytest.approx(np.log(SHARE), abs=4 * weighted.log_z_error)
     assert weighted.log_z_error < 0.05
     assert weighted.efficiency > 0.05
@@ -155,14 +161,14 @@ def test_crossings_leave_the_posterior_alone_and_find_the_other_branch(populatio
 def test_no_island_without_members_or_shell(population):
     rng = np.random.default_rng(2)
     only_core = population[np.arange(60, 600)]
-    assert not list(island_densities(ShellAndIsland(), only_core, SIZES, 1, rng, 0))
+    assert not list(learn_islands(ShellAndIsland(), only_core, SIZES, 1, rng, 0))
 
     class NoShell(ShellAndIsland):
         @property
         def shell_axis(self):
             return None
 
-    assert not list(island_densities(NoShell(), population, SIZES, 1, rng, 0))
+    assert not list(learn_islands(NoShell(), population, SIZES, 1, rng, 0))
 
 
 def test_a_shear_moves_one_axis_and_keeps_volumes():

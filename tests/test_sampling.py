@@ -1,12 +1,17 @@
 """Tempering, jumps and NUTS on a target whose evidence, modes and widths are known."""
 
+from typing import ClassVar
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from lmltdm_jax.inference import nuts, smc
 from lmltdm_jax.inference.archive import Archive
+from lmltdm_jax.inference.islands import Island, Region, Sheared, Straightening
 from lmltdm_jax.inference.jumps import difference, sweep
+from lmltdm_jax.inference.learned_shell import LearnedShift
 from lmltdm_jax.inference.target import Target, evaluate
 
 WIDE, COVARIANCE = 20.0, np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 0.04]])
@@ -153,9 +158,9 @@ def test_jumps_cross_between_modes(stages):
 @pytest.fixture(scope="module")
 def sampled(stages):
     settings = nuts.NutsSettings(16, 10, 60, 4, 10, 6)
-    sampler = nuts.Sampler(TARGET, settings)
+    sampler = nuts.Sampler(TARGET, settings, stages[0].points)
     archive = Archive.of(stages[0].points.y)
-    state, points = sampler.first_state(stages[0].points, 0)
+    state, points = sampler.first_state(0)
     rng = np.random.default_rng(1)
     blocks = []
     for i in range(settings.warmup_blocks + settings.blocks):
@@ -191,3 +196,41 @@ def test_step_size_is_frozen_after_warm_up(sampled):
     state, _ = sampled
     assert np.all(np.asarray(state.i) == 70 * 4)
     assert np.all(np.asarray(state.adapt_state.step_size) > 1e-3)
+
+
+class Half(Region):
+    """Beyond a plane through the middle of a mode, and a shift that straightens nothing."""
+
+    axis: int = eqx.field(static=True, default=1)
+    reach: ClassVar[float] = np.inf
+
+    def within(self, y):
+        return y[..., 0] > DISTANCE + 0.3
+
+    def estimate(self, y):
+        return jnp.sin(2.0 * y[0]) + 0.3 * y[2] ** 2
+
+
+def test_coordinates_of_regions_leave_the_posterior_alone():
+    """From exact draws, with a boundary where most points are and useless coordinates."""
+    rng, n = np.random.default_rng(8), 4000
+    centre = np.array([DISTANCE, 0.0, 0.0])
+    y = rng.multivariate_normal(centre, COVARIANCE, size=n)
+    shift = Straightening(Half(), LearnedShift.zero(("a", "b", "c"), 1))
+    island = Island(0.3, Sheared(Archive.of(y[:50]), shift), y[y[:, 0] > DISTANCE + 0.3])
+    settings = nuts.NutsSettings(n, 0, 1, 4, 0, 4)
+    sampler = nuts.Sampler(TARGET, settings, evaluate(TARGET, y), [island])
+    state, points = sampler.first_state(0)
+    archive = Archive.of(y[:50])
+    _, points, _ = sampler.advance(state, points, archive, archive, rng)
+    moved = np.any(points.y != y, axis=1)
+    inside = y[:, 0] > DISTANCE + 0.3
+    np.testing.assert_array_equal(points.y[:, 0] > DISTANCE + 0.3, inside)
+    assert moved[inside].mean() > 0.9 and moved[~inside].mean() > 0.9
+    np.testing.assert_allclose(points.y.mean(axis=0), centre, atol=4 / np.sqrt(n))
+    np.testing.assert_allclose(np.cov(points.y.T), COVARIANCE, atol=4 * np.sqrt(2 / n))
+    # Of either side alone, where a flow across the plane would show first.
+    for side in (inside, ~inside):
+        change = points.y[side].mean(axis=0) - y[side].mean(axis=0)
+        error = np.sqrt(2.0 / side.sum()) * y[side].std(axis=0)
+        assert np.all(np.abs(change) < 4 * error)
