@@ -112,9 +112,10 @@ def regions(target: Target) -> list[Region]:
     if axis is None:
         return []
     names = target.coordinates.prior.names
-    found: list[Region] = [UpperBranch(target, axis)]
+    found: list[Region] = [UpperBranch(target=target, axis=axis)]
     if {"m_zp", "m_x"} <= set(names):
-        found.append(ZpResonance(axis, names.index("m_zp"), names.index("m_x")))
+        m_zp, m_x = names.index("m_zp"), names.index("m_x")
+        found.append(ZpResonance(shell_axis=axis, axis=m_zp, m_x=m_x))
     return found
 
 
