@@ -26,13 +26,17 @@ def write(posterior: Posterior, folder: Path) -> list[Path]:
     """
     paths = []
     for draw in (corner, predictive, trace):
-        path = folder / f"{draw.__name__}.png"
-        try:
-            draw(posterior).savefig(path, dpi=130)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-        paths.append(path)
+        paths.append(save(draw(posterior), folder / f"{draw.__name__}.png"))
     return paths
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """The figure as PNG; raises InputError if it cannot be written."""
+    try:
+        figure.savefig(path, dpi=130)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    return path
 
 
 def new_figure(width: float, height: float) -> Figure:

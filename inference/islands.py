@@ -1,13 +1,14 @@
-"""Islands: parts of the posterior off the straightened shell, each with a density of its own.
+"""Islands: parts of the posterior that the straightened shell does not hold, each with its density.
 
 The shell coordinate is zero where the estimate of :mod:`coordinates` holds. Above it lies the
 second coupling with the same relic density (13 to 18 % of the posterior of ``talk2024``), below it
-annihilation through the Z' resonance, where the coupling is free (2 %): as thin as the shell
-and bent in another way. One flow for everything cannot see them. Here the members of the population
-in an island are made many by a walk that does not leave it, and straightened: above the shell along
-its axis, from the estimate of the second coupling; at the resonance along m_zp; in both by what
-:mod:`learned_shell` learns there. Then a flow is fitted. The result only proposes; how much of
-the posterior an island holds is found by weighting.
+annihilation through the Z' resonance, where the coupling is free (some 5 %): as thin as the shell
+and bent in another way. Just above m_h1 = 2 m_x the two couplings are close and the estimate fails.
+One flow for everything cannot see them. Here the members of the population in an island are made
+many by a walk that does not leave it, and straightened: along the shell's axis, from the estimate
+of the coupling; at the resonance along m_zp; everywhere by what :mod:`learned_shell` learns there.
+Then a flow is fitted. The result only proposes; how much of the posterior an island holds is found
+by weighting.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ OFF_SHELL = 0.12
 """Distance from the shell [dex] beyond which a point belongs to an island."""
 _RESONANCE = (0.29, 0.6)
 """log10 of m_zp/m_x at the resonance."""
+_POLE = (0.301, 0.65)
+"""log10 of m_h1/m_x where thermal motion reaches the pole of H1."""
 _LEAST = 8
 """Members below which a side has no density of its own."""
 _STEP = 1e-3
@@ -88,6 +91,23 @@ class UpperBranch(Region):
         return self.target.to_upper_branch(y)
 
 
+class H1Pole(Region):
+    """On the shell where m_h1 is little more than 2 m_x: both branches are close, or meet."""
+
+    axis: int = eqx.field(static=True)
+    m_h1: int = eqx.field(static=True)
+    m_x: int = eqx.field(static=True)
+    reach: ClassVar[float] = REACH
+
+    def within(self, y: jax.Array) -> jax.Array:
+        low, high = _POLE
+        ratio = y[..., self.m_h1] - y[..., self.m_x]
+        return (abs(y[..., self.axis]) <= OFF_SHELL) & (ratio > low) & (ratio < high)
+
+    def estimate(self, y: jax.Array) -> jax.Array:
+        return jnp.zeros(())
+
+
 class ZpResonance(Region):
     """Below the shell, where X X* annihilate through the Z' itself."""
 
@@ -113,6 +133,9 @@ def regions(target: Target) -> list[Region]:
         return []
     names = target.coordinates.prior.names
     found: list[Region] = [UpperBranch(target=target, axis=axis)]
+    if {"m_h1", "m_x"} <= set(names):
+        m_h1, m_x = names.index("m_h1"), names.index("m_x")
+        found.append(H1Pole(axis=axis, m_h1=m_h1, m_x=m_x))
     if {"m_zp", "m_x"} <= set(names):
         m_zp, m_x = names.index("m_zp"), names.index("m_x")
         found.append(ZpResonance(shell_axis=axis, axis=m_zp, m_x=m_x))

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .figures import new_figure
+from .figures import new_figure, save
 from .fisher import Errors
 from .profile import Profile
 from .profile_output import ONE_PARAMETER, best_parameters, intervals
@@ -25,9 +25,7 @@ _FORECASTS = ("#2ca02c", "#8e44ad", "#d4a017", "#000000")
 
 def write(profile: Profile, errors: dict[str, Errors], folder: Path) -> Path:
     """``profile.png`` in ``folder``."""
-    path = folder / "profile.png"
-    figure(profile, errors).savefig(path, dpi=130)
-    return path
+    return save(figure(profile, errors), folder / "profile.png")
 
 
 def figure(profile: Profile, errors: dict[str, Errors]) -> Figure:

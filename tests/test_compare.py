@@ -70,6 +70,7 @@ def test_the_command_prints_and_writes_every_solution(likelihood, monkeypatch, t
     result = CliRunner().invoke(app, ["compare", "--quick", "--output", str(tmp_path / "new")])
     assert result.exit_code == 0, result.output
     rows = json.loads((tmp_path / "new" / "compare.json").read_text())
+    assert (tmp_path / "new" / "compare.png").read_bytes()[:4] == b"\x89PNG"
     assert [row["model"] for row in rows] == ["standard-model", "zp-scalar", "zp-scalar"]
     assert rows[0]["log_z"] is None and rows[1]["log_z"] < 0
     for text in ("standard-model", "below the pole", "muon_g2", "ln Z"):

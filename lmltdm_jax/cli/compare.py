@@ -25,10 +25,11 @@ def compare(
 ) -> None:
     """Compare the models dark-higgs, zp-scalar, zp-fermion and the Standard Model on a preset.
 
-    ln Z and best-fit chi2 of each kind of solution, and its pulls; also in OUTPUT/compare.json.
+    ln Z and best-fit chi2 of each kind of solution, and its pulls; also compare.json and compare.png.
     After Ctrl-C the same command goes on.
     """
     from lmltdm_jax.inference import compare as comparing  # pyright: ignore[reportMissingImports]
+    from lmltdm_jax.inference import compare_figure  # pyright: ignore[reportMissingImports]
     from lmltdm_jax.inference import fit as fitting  # pyright: ignore[reportMissingImports]
     from lmltdm_jax.likelihoods.total import Likelihood
 
@@ -41,11 +42,11 @@ def compare(
             return lambda phase, share, text: display(phase, share, f"{model}: {text}")
 
         found = list(comparing.compare(likelihood, settings, seed, output, progress))
-    path = comparing.write(found, output)
+    paths = [comparing.write(found, output), compare_figure.write(found, preset, output)]
     console = stdout_console()
     console.print(_evidences(found, preset))
     console.print(_pulls(found))
-    console.print(f"written: {path}", soft_wrap=True)
+    console.print("written: " + ", ".join(map(str, paths)), soft_wrap=True)
 
 
 def _evidences(found: list[Solution], preset: str) -> Table:
