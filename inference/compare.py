@@ -30,6 +30,10 @@ from .target import Target
 RELIC = "relic_density"
 _STARTS = 64
 """Weighted draws of each kind from which its best fit is sought."""
+_RESOLVED = 0.5
+"""Largest relative error of a share from which an evidence is quoted."""
+_AGAIN = 3
+"""Times that the best of them start again: in a valley a minimisation may stop before its end."""
 _DECOUPLED = ZpScalarParameters(m_zp=0.4, g_x=1e-12, m_x=1.0, q_x=1.0)
 """A Z' that nothing feels: every other observable is that of the Standard Model."""
 
@@ -41,6 +45,7 @@ class Solution:
     model: str
     kind: str
     log_z: float | None
+    """None where too few weighted draws are of the kind"""
     log_z_error: float | None
     share: float | None
     """of the model's posterior"""
@@ -106,23 +111,20 @@ def solutions(
         progress("best fit", number / 2, kind)
         rows = np.flatnonzero(inside)
         rows = rows[np.argsort(chi2[rows])[:_STARTS]]
-        minima = minimise(target, weighted.points.y[rows], np.ones(target.dimension, bool))
-        kept = kinds(target, minima.y)[kind]
-        y = (
-            minima.y[kept][np.argmin(minima.chi2[kept])]
-            if kept.any()
-            else weighted.points.y[rows[0]]
-        )
+        y = _best_fit(target, weighted.points.y[rows], kind)
         params, nuisances = prior.physical(target.coordinates.to_box_many(y))
         evaluation = evaluate_jit(target.likelihood, params, nuisances)
         constraints = sum(float(z) ** 2 for z in nuisances.values())
         total = constraints - 2.0 * float(sum(evaluation.terms.values()))
         share, error = weighted.share(inside)
+        resolved = error < _RESOLVED * share
         yield Solution(
             model=prior.model.model,
             kind=kind,
-            log_z=weighted.log_z + float(np.log(share)),
-            log_z_error=float(np.hypot(weighted.log_z_error, error / share)),
+            log_z=weighted.log_z + float(np.log(share)) if resolved else None,
+            log_z_error=(
+                float(np.hypot(weighted.log_z_error, error / share)) if resolved else None
+            ),
             share=share,
             chi2=total,
             chi2_without_relic=total + 2.0 * float(evaluation.terms.get(RELIC, 0.0)),
@@ -130,6 +132,18 @@ def solutions(
             pulls={name: float(pull) for name, pull in evaluation.pulls.items()},
         )
     progress("best fit", 1.0, "")
+
+
+def _best_fit(target: Target, y: np.ndarray, kind: str) -> np.ndarray:
+    """Lowest of the minima from starts ``y``, best first, that are of the kind; y[0] if none is."""
+    everything = np.ones(target.dimension, bool)
+    for _ in range(1 + _AGAIN):
+        minima = minimise(target, y, everything)
+        inside = np.flatnonzero(kinds(target, minima.y)[kind])
+        if not len(inside):
+            break
+        y = minima.y[inside[np.argsort(minima.chi2[inside])][: _STARTS // 4]]
+    return y[0]
 
 
 def write(found: list[Solution], folder: Path) -> Path:

@@ -46,5 +46,5 @@ def _label(solution: Solution) -> str:
     lines = [solution.model, solution.kind]
     if solution.log_z is not None:
         lines.append(f"ln Z = {solution.log_z:.2f} ± {solution.log_z_error:.2f}")
-    lines.append(f"$\\chi^2$ = {solution.chi2:.2f}")
+    lines.append(f"χ² = {solution.chi2:.2f}")
     return "\n".join(line for line in lines if line)

@@ -45,7 +45,7 @@ FULL = FitSettings(
     moves=16,
     learn=LearnSettings(shell_draws=40_000, sweeps=60, every=6, epochs=40, draws=100_000, rounds=2),
     nuts=NutsSettings(
-        chains=32, warmup_blocks=20, blocks=100, transitions=2, sweeps=100, max_tree_depth=6
+        chains=32, warmup_blocks=20, blocks=100, transitions=2, sweeps=150, max_tree_depth=4
     ),
 )
 QUICK = FitSettings(

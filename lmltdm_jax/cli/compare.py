@@ -25,7 +25,7 @@ def compare(
 ) -> None:
     """Compare the models dark-higgs, zp-scalar, zp-fermion and the Standard Model on a preset.
 
-    ln Z and best-fit chi2 of each kind of solution, and its pulls; also compare.json and compare.png.
+    ln Z, best-fit chi2 and pulls of each kind of solution; also in compare.json and compare.png.
     After Ctrl-C the same command goes on.
     """
     from lmltdm_jax.inference import compare as comparing  # pyright: ignore[reportMissingImports]
@@ -56,10 +56,12 @@ def _evidences(found: list[Solution], preset: str) -> Table:
     for heading in ("ln Z", "share", "chi2", "without relic", "best fit"):
         table.add_column(heading, justify="left" if heading == "best fit" else "right")
     for s in found:
-        evidence = "" if s.log_z is None else f"{s.log_z:.2f} ± {s.log_z_error:.2f}"
+        evidence = "too few draws" if s.share is not None else ""
+        if s.log_z is not None:
+            evidence = f"{s.log_z:.2f} ± {s.log_z_error:.2f}"
         share = "" if s.share is None else f"{s.share:.1%}"
         best = ", ".join(f"{name} = {value:.3g}" for name, value in s.best.items())
-        chi2 = "" if s.log_z is None else f"{s.chi2:.2f}"
+        chi2 = "" if s.share is None else f"{s.chi2:.2f}"
         table.add_row(s.model, s.kind, evidence, share, chi2, f"{s.chi2_without_relic:.2f}", best)
     return table
 
