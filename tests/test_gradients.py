@@ -236,3 +236,17 @@ def test_outside_the_domain_is_minus_infinity_with_zero_gradient(preset):
     value, gradient = value_and_gradient(preset)(np.array(points))
     np.testing.assert_array_equal(value, -np.inf)
     np.testing.assert_array_equal(gradient, 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["talk2024", "current"])
+def test_every_pull_has_a_finite_slope_over_the_prior(preset):
+    """Minimisers take their curvature from them; a root must not end in an infinite slope."""
+    likelihood = Likelihood.from_preset(preset)
+
+    def pulls(vector):
+        return likelihood.evaluate(Parameters.from_vector(vector)).pulls
+
+    slopes = in_blocks(jax.jacfwd(pulls))(prior_vectors(1024, seed=21))
+    bad = [name for name, rows in slopes.items() if not np.all(np.isfinite(rows))]
+    assert not bad
