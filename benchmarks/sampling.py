@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 _TWO_BODY = 4.78
-_WALKERS, _LIVE = 64, 500
+_WALKERS, _BLOCK, _LIVE = 64, 100, 500
 
 
 def least_ess(chains: np.ndarray) -> tuple[float, float]:
@@ -72,7 +72,7 @@ def dynesty(post: VectorPosterior, minutes: float) -> list[str]:
     weights = found.importance_weights()
     draws = resample_equal(found.samples, weights, rstate=np.random.default_rng(1))
     share = np.mean(draws[:, post.names.index("m_h1")] < _TWO_BODY)
-    log_z = f"{found.logz[-1]:.2f} ± {found.logzerr[-1]:.2f}"
+    log_z = f"{found.logz[-1]:.2f} ± {found.logzerr[-1]:.2f}" if done else ""
     state = "finished" if done else f"stopped with ln Z to go {left:.2g}"
     ess = 1.0 / np.sum(weights**2)
     return row("dynesty", seconds, ess, share, log_z, f"{state}, {np.sum(found.ncall)} calls")
@@ -99,10 +99,9 @@ def run_emcee(post: VectorPosterior, minutes: float) -> list[str]:
     sampler = emcee.EnsembleSampler(
         _WALKERS, post.dimension, log_density, vectorize=True, moves=emcee.moves.DEMove()
     )
-    start = np.where(is_log, np.log10(first), first)
-    for _ in sampler.sample(start, iterations=10_000_000):
-        if time.perf_counter() - begun > 60.0 * minutes:
-            break
+    state = np.where(is_log, np.log10(first), first)
+    while time.perf_counter() - begun < 60.0 * minutes:
+        state = sampler.run_mcmc(state, _BLOCK)
     seconds = time.perf_counter() - begun
     chains = sampler.get_chain().swapaxes(0, 1)
     chains = chains[:, chains.shape[1] // 2 :]
