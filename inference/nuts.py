@@ -199,7 +199,10 @@ class Sampler:
         self.target, self.settings, self.population = target, settings, population
         self.regions = Regions(tuple(island.shift for island in islands))
         on_shell = np.asarray(jax.vmap(self.regions.number)(population.y)) == 0
-        straight = [population.y[on_shell], *(island.straight for island in islands)]
+        # Too few for a covariance of rank: the whole population has one.
+        enough = np.sum(on_shell) > 2 * target.dimension
+        shell = population.y[on_shell] if enough else population.y
+        straight = [shell, *(island.straight for island in islands)]
         self._covariances = np.stack([bulk_covariance(y) for y in straight])
         n = len(straight)
         self._masses = self._first(population.y[:n], 0, self._covariances).adapt_state
