@@ -45,34 +45,38 @@ def compare(
     paths = [comparing.write(found, output), compare_figure.write(found, preset, output)]
     console = stdout_console()
     console.print(_evidences(found, preset))
-    console.print(_pulls(found))
+    fitted = [s for s in found if s.best]
+    best = [s.best for s in fitted]
+    console.print(_across("Best fits (GeV)", "parameter", fitted, best, ".3g"))
+    pulls = [s.pulls for s in found]
+    console.print(_across("Pulls at the best fits", "term", found, pulls, "+.2f"))
     console.print("written: " + ", ".join(map(str, paths)), soft_wrap=True)
 
 
 def _evidences(found: list[Solution], preset: str) -> Table:
     table = Table(title=f"Models on {preset}")
-    table.add_column("model")
-    table.add_column("kind of solution")
-    for heading in ("ln Z", "share", "chi2", "without relic", "best fit"):
-        table.add_column(heading, justify="left" if heading == "best fit" else "right")
+    for heading in ("model", "kind of solution"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("ln Z", "share", "chi2", "without relic"):
+        table.add_column(heading, justify="right")
     for s in found:
         evidence = "too few draws" if s.share is not None else ""
         if s.log_z is not None:
             evidence = f"{s.log_z:.2f} ± {s.log_z_error:.2f}"
         share = "" if s.share is None else f"{s.share:.1%}"
-        best = ", ".join(f"{name} = {value:.3g}" for name, value in s.best.items())
         chi2 = "" if s.share is None else f"{s.chi2:.2f}"
-        table.add_row(s.model, s.kind, evidence, share, chi2, f"{s.chi2_without_relic:.2f}", best)
+        table.add_row(s.model, s.kind, evidence, share, chi2, f"{s.chi2_without_relic:.2f}")
     return table
 
 
-def _pulls(found: list[Solution]) -> Table:
-    table = Table(title="Pulls at the best fits")
-    table.add_column("term")
+def _across(
+    title: str, first: str, found: list[Solution], columns: list[dict[str, float]], style: str
+) -> Table:
+    """One column of numbers a solution; names down."""
+    table = Table(title=title)
+    table.add_column(first, no_wrap=True)
     for s in found:
         table.add_column(f"{s.model}\n{s.kind}", justify="right")
-    terms = dict.fromkeys(name for s in found for name in s.pulls)
-    for term in terms:
-        cells = [f"{s.pulls[term]:+.2f}" if term in s.pulls else "" for s in found]
-        table.add_row(term, *cells)
+    for name in dict.fromkeys(name for column in columns for name in column):
+        table.add_row(name, *(f"{c[name]:{style}}" if name in c else "" for c in columns))
     return table
