@@ -102,7 +102,7 @@ def solutions(
 ) -> Iterator[Solution]:
     """Both kinds of solution of one model; a kind without a weighted draw is left out."""
     learned = explore(target, settings, seed, folder, progress)
-    target, weighted = learned.target(target), learned.importance
+    weighted = learned.importance
     prior = target.coordinates.prior
     chi2 = chi2_of(target, weighted.points)
     for number, (kind, inside) in enumerate(kinds(target, weighted.points.y).items()):

@@ -7,9 +7,9 @@ over six decades with the masses. The coordinate
 
 straightens it: t is log10 lambda_phix (opened at the ends of its prior box, which stays exactly
 enforced), and lambda_shell a cheap estimate of the coupling that gives 0.12 on the small-lambda
-branch. What the estimate misses is learned during a fit (:mod:`learned_shell`) and subtracted, too.
-Subtracting a function of the other coordinates is a shear: its Jacobian is one. Nothing is cut or
-assumed; a poor estimate costs efficiency and never changes the posterior.
+branch. What the estimate misses is removed later, by :mod:`charts`. Subtracting a function of the
+other coordinates is a shear: its Jacobian is one. Nothing is cut or assumed; a poor estimate costs
+efficiency and never changes the posterior.
 
 The estimate keeps X X* -> H1* -> Z'Z' (longitudinal, Goldstone bosons) and X X* -> H1 H1:
 
@@ -24,9 +24,9 @@ integrated in closed form, so that a pole of any width counts with its true area
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -37,7 +37,6 @@ from scipy.special import erfc
 from lmltdm_jax.constants import M_PLANCK, OMEGA_H2_PREFACTOR
 from lmltdm_jax.parameters import Parameters, ParameterSet
 
-from .learned_shell import LearnedShift
 from .prior import Prior, is_log, soft_box
 
 OMEGA_H2 = 0.12
@@ -49,13 +48,20 @@ _SOFT = 1e-3
 _FAR = 0.03
 
 
-def log10_lambda_shell(params: Parameters, upper: bool = False) -> jax.Array:
-    """log10 of the coupling with Omega h2 close to 0.12 on the small-lambda branch.
+class _Estimate(NamedTuple):
+    """What is left of the annihilation at one point, as functions of lambda_phix."""
 
-    ``upper``: on the other branch, where lambda makes H1 so wide (m_h1 > 2 m_x) that more of it
-    means less annihilation. Finite and smooth over the prior box, also where no coupling gives
-    0.12. Scalars in, scalar out; ``params.lambda_phix`` and ``q_x`` are not read.
-    """
+    log_average: Callable[[jax.Array], jax.Array]
+    """ln of 16 pi <sigma v>/lambda^2 at ln lambda"""
+    log_target: jax.Array
+    """ln of 16 pi <sigma v> with Omega h2 = 0.12"""
+    wide: jax.Array
+    """16 pi <sigma v> lambda^2 for a width far above the distance from the pole"""
+    quartic: jax.Array
+    """of 16 pi <sigma v>, the term in lambda^4"""
+
+
+def _estimate(params: Parameters) -> _Estimate:
     m_x, m_h1, m_zp = (jnp.asarray(m) for m in (params.m_x, params.m_h1, params.m_zp))
     v_phi = m_zp / (params.g_x * jnp.abs(params.q_phi))
     c2 = (1.0 - params.sin_theta) * (1.0 + params.sin_theta)
@@ -75,25 +81,43 @@ def log10_lambda_shell(params: Parameters, upper: bool = False) -> jax.Array:
     width_xx = width_xx * jax.nn.sigmoid(40.0 * (m_h1 / (2.0 * m_x) - 1.0))
 
     def log_average(log_lambda: jax.Array) -> jax.Array:
-        """ln of 16 pi <sigma v>/lambda^2."""
         coupling = jnp.exp(log_lambda)
         m_gamma = m_h1 * (width_zpzp + coupling**2 * width_xx) + _WIDTH_FLOOR * m_h1**2
         h1h1 = to_h1h1 * (s_and_contact - coupling * t_channel) ** 2
         return jnp.log(_breit_wigner_average(resonant, s, m_h1**2, m_gamma) + _integrate(h1h1, _W))
 
-    log_target = jnp.log(16.0 * math.pi * _required_average(m_x, x_f))
+    return _Estimate(
+        log_average,
+        jnp.log(16.0 * math.pi * _required_average(m_x, x_f)),
+        _integrate(resonant, _W) / (m_h1 * (width_xx + _WIDTH_FLOOR * m_h1)) ** 2,
+        _integrate(to_h1h1 * t_channel**2, _W),
+    )
+
+
+def estimated_excess(params: Parameters) -> jax.Array:
+    """The estimate's ln(Omega h2/0.12), if Omega h2 goes as 1/<sigma v>; scalars in and out."""
+    estimate = _estimate(params)
+    log_lambda = jnp.log(params.lambda_phix)
+    return estimate.log_target - estimate.log_average(log_lambda) - 2.0 * log_lambda
+
+
+def log10_lambda_shell(params: Parameters, upper: bool = False) -> jax.Array:
+    """log10 of the coupling with Omega h2 close to 0.12 on the small-lambda branch.
+
+    ``upper``: on the other branch, where lambda makes H1 so wide (m_h1 > 2 m_x) that more of it
+    means less annihilation. Finite and smooth over the prior box, also where no coupling gives
+    0.12. Scalars in, scalar out; ``params.lambda_phix`` and ``q_x`` are not read.
+    """
+    log_average, log_target, wide, quartic = _estimate(params)
     if upper:
         # For a width far above the distance from the pole <sigma v> goes as lambda^-2.
-        wide = _integrate(resonant, _W) / (m_h1 * (width_xx + _WIDTH_FLOOR * m_h1)) ** 2
         return _root(log_average, log_target, 0.5 * (jnp.log(wide) - log_target), -1.0)
-    quartic = _integrate(to_h1h1 * t_channel**2, _W)
     quadratic = jnp.exp(log_average(jnp.asarray(-30.0)))
     target = jnp.exp(log_target)
     # Root of quadratic lambda^2 + quartic lambda^4 = target, then Newton for the width.
     log_lambda = 0.5 * jnp.log(
         2.0 * target / (quadratic + jnp.sqrt(quadratic**2 + 4.0 * quartic * target))
     )
-
     return _root(log_average, log_target, log_lambda, 1.0)
 
 
@@ -189,13 +213,6 @@ class Coordinates(eqx.Module):
 
     prior: Prior
     adapted: bool = eqx.field(static=True, default=True)
-    learned: LearnedShift | None = None
-    """None only where nothing is straightened: a fit learns without compiling anew"""
-
-    def __post_init__(self) -> None:
-        axis = self.shell_axis
-        if axis is not None and self.learned is None:
-            self.learned = LearnedShift.zero(self.prior.names, axis)
 
     @property
     def shell_axis(self) -> int | None:
@@ -208,11 +225,15 @@ class Coordinates(eqx.Module):
 
     def to_box(self, y: jax.Array) -> jax.Array:
         """y -> x of one point."""
-        return self.prior.box_from_unconstrained(self._sheared(y, 1.0))
+        return self.prior.box_from_unconstrained(self.to_unconstrained(y))
 
-    def with_learned(self, learned: LearnedShift) -> Coordinates:
-        """A copy in which ``learned`` replaces the shift learned before."""
-        return dataclasses.replace(self, learned=learned)
+    def to_unconstrained(self, y: jax.Array) -> jax.Array:
+        """y -> the prior's t, of one point."""
+        return self._sheared(y, 1.0)
+
+    def from_unconstrained(self, t: jax.Array) -> jax.Array:
+        """t -> y, of one point."""
+        return self._sheared(t, -1.0)
 
     def to_box_many(self, y: np.ndarray) -> jax.Array:
         """y -> x for arrays (..., dimension)."""
@@ -221,14 +242,14 @@ class Coordinates(eqx.Module):
 
     def from_box(self, x: jax.Array) -> jax.Array:
         """x -> y of one point."""
-        return self._sheared(self.prior.unconstrained_from_box(x), -1.0)
+        return self.from_unconstrained(self.prior.unconstrained_from_box(x))
 
     def physical(self, y: jax.Array) -> tuple[ParameterSet, dict[str, jax.Array], jax.Array]:
         """y of one point -> parameters, nuisances and the normalised ln prior density in y.
 
         The shear has Jacobian one: the density is that of the unsheared coordinates.
         """
-        t = self._sheared(y, 1.0)
+        t = self.to_unconstrained(y)
         params, nuisances = self.prior.physical(self.prior.box_from_unconstrained(t))
         return params, nuisances, self.prior.log_density(t)
 
@@ -251,8 +272,7 @@ class Coordinates(eqx.Module):
     def _shell(self, t: jax.Array) -> jax.Array:
         # The shell reads the box coordinates of the others, the same on both sides of the shear.
         params, _ = self.prior.physical(self.prior.box_from_unconstrained(t))
-        shell = log10_lambda_shell(params.as_dark_higgs())
-        return shell if self.learned is None else shell + self.learned(t)
+        return log10_lambda_shell(params.as_dark_higgs())
 
 
 @eqx.filter_jit

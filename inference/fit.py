@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -16,11 +15,11 @@ import numpy as np
 from lmltdm_jax.likelihoods.total import Likelihood
 
 from . import smc
+from .charts import Charts
 from .checkpoint import Checkpoint
 from .coordinates import Coordinates
-from .islands import IslandSettings
 from .learn import Learned, LearnSettings, learn
-from .nuts import Block, NutsSettings, Sampler
+from .nuts import Block, Chains, NutsSettings, Proposals, Sampler
 from .prior import Prior
 from .progress import Progress, silent
 from .provenance import fingerprint
@@ -43,25 +42,17 @@ class FitSettings:
 FULL = FitSettings(
     particles=2048,
     moves=16,
-    learn=LearnSettings(shell_draws=40_000, sweeps=60, every=6, epochs=40, draws=100_000, rounds=2),
+    learn=LearnSettings(walkers=1024, walks=12, sweeps=3, epochs=30, draws=60_000, rounds=2),
     nuts=NutsSettings(
-        chains=32, warmup_blocks=20, blocks=100, transitions=2, sweeps=150, max_tree_depth=4
+        chains=16, warmup_blocks=28, blocks=160, transitions=2, sweeps=12, max_tree_depth=4
     ),
 )
 QUICK = FitSettings(
     particles=512,
     moves=16,
-    learn=LearnSettings(
-        shell_draws=8_000,
-        sweeps=40,
-        every=4,
-        epochs=30,
-        draws=16_000,
-        rounds=1,
-        islands=IslandSettings(walkers=256, rounds=8, sweeps=4, shell_draws=4_000),
-    ),
+    learn=LearnSettings(walkers=256, walks=9, sweeps=3, epochs=30, draws=10_000, rounds=1),
     nuts=NutsSettings(
-        chains=32, warmup_blocks=6, blocks=16, transitions=2, sweeps=40, max_tree_depth=4
+        chains=16, warmup_blocks=12, blocks=32, transitions=2, sweeps=12, max_tree_depth=4
     ),
 )
 
@@ -74,8 +65,8 @@ class State:
     """the last complete one"""
     learned: Learned | None = None
     """from it"""
-    chains: Any = None
-    """NUTS state of all chains"""
+    chains: Chains | None = None
+    """state of NUTS"""
     points: Evaluated | None = None
     """where the chains are"""
     blocks: tuple[Block, ...] = ()
@@ -90,7 +81,6 @@ class Fit:
     """What was sampled. ``blocks`` are those after warm-up; ``complete`` if none was left out."""
 
     target: Target
-    """in the coordinates of all points below but those of ``tempered``"""
     settings: FitSettings
     seed: int
     tempered: smc.Stage
@@ -145,19 +135,21 @@ def run(
     checkpoint = Checkpoint(folder, fingerprint(target, settings, seed), FILE, State())
     stage, learned = _explored(target, settings, seed, checkpoint, progress)
     n, state = settings.nuts, checkpoint.state
-    target = learned.target(target)
-    archive, density = learned.proposals()
-    sampler = Sampler(target, n, learned.population, learned.islands)
+    total = n.warmup_blocks + n.blocks
+    sampler = Sampler(
+        Charts.of(target),
+        n,
+        learned.population,
+        Proposals(learned.unused, learned.density, total, seed),
+        {part.number: part.walkers for part in learned.parts},
+    )
     if state.chains is None:
-        first, points = sampler.first_state(seed)
+        first, points = sampler.first(seed)
         state = checkpoint.keep(chains=first, points=points)
     progress("compile", 1.0, "compiling the gradient")
-    total = n.warmup_blocks + n.blocks
     try:
         while state.done < total:
-            rng = np.random.default_rng([seed, 2, state.done])
-            advanced = sampler.advance(state.chains, state.points, archive, density, rng)
-            chains, points, block = advanced
+            chains, points, block = sampler.advance(state.chains, state.points, state.done)
             blocks = (*state.blocks, block) if state.done >= n.warmup_blocks else ()
             state = checkpoint.keep(
                 chains=chains, points=points, blocks=blocks, done=state.done + 1

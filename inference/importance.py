@@ -22,19 +22,35 @@ class Importance:
     """Weighted draws of one density."""
 
     points: Evaluated
-    weights: np.ndarray
-    """(n,), sum 1"""
-    log_z: float
-    log_z_error: float
+    log_weights: np.ndarray
+    """(n,): ln(prior x likelihood/q)"""
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(n,), sum 1"""
+        return np.exp(self.log_weights - logsumexp(self.log_weights))
+
+    @property
+    def log_z(self) -> float:
+        return float(logsumexp(self.log_weights) - np.log(len(self.log_weights)))
+
+    @property
+    def log_z_error(self) -> float:
+        return float(np.sqrt(np.sum(self.weights**2) - 1.0 / len(self.log_weights)))
 
     @property
     def efficiency(self) -> float:
-        return float(1.0 / (len(self.weights) * np.sum(self.weights**2)))
+        return float(1.0 / (len(self.log_weights) * np.sum(self.weights**2)))
 
     def share(self, inside: np.ndarray) -> tuple[float, float]:
         """Posterior probability of a region and its error; ``inside`` (n,) bool."""
-        p = float(np.sum(self.weights[inside]))
-        return p, float(np.sqrt(np.sum(self.weights**2 * (inside - p) ** 2)))
+        weights = self.weights
+        p = float(np.sum(weights[inside]))
+        return p, float(np.sqrt(np.sum(weights**2 * (inside - p) ** 2)))
+
+    def __getitem__(self, rows: slice) -> Importance:
+        """Some of the draws."""
+        return Importance(self.points[rows], self.log_weights[rows])
 
     def resampled(self, n: int, rng: np.random.Generator) -> Evaluated:
         """n equally weighted draws; those of large weight occur more than once.
@@ -43,17 +59,15 @@ class Importance:
         one draw where the density is far too low must not be half of the population. What is
         learned from it, or starts from it, may be biased by that; :attr:`weights` are not.
         """
-        kept = np.minimum(self.weights, 1.0 / np.sqrt(len(self.weights)))
+        kept = np.minimum(self.weights, 1.0 / np.sqrt(len(self.log_weights)))
         positions = (rng.uniform() + np.arange(n)) / n
         chosen = np.searchsorted(np.cumsum(kept) / np.sum(kept), positions)
-        return self.points[np.minimum(chosen, len(self.weights) - 1)]
+        return self.points[np.minimum(chosen, len(kept) - 1)]
 
 
 def importance(target: Target, density: Density, n: int, rng: np.random.Generator) -> Importance:
     """``n`` draws of ``density``, weighted."""
     points = evaluate(target, density.draw(rng, n))
-    log_w = points.log_prior + points.log_likelihood - density.log_density(points.y)
-    total = logsumexp(log_w)
-    weights = np.exp(log_w - total)
-    variance = np.sum(weights**2) - 1.0 / n
-    return Importance(points, weights, float(total - np.log(n)), float(np.sqrt(variance)))
+    return Importance(
+        points, points.log_prior + points.log_likelihood - density.log_density(points.y)
+    )

@@ -1,77 +1,105 @@
 """From the tempered population to a density that covers the posterior, and its evidence.
 
-Five steps: learn what the estimate of the relic shell misses (:mod:`learned_shell`); let the
-population walk on to get more points; fit a flow to them (:mod:`flow`); do the same again for each
-island off the shell (:mod:`islands`); draw from a mixture of the flows and of kernels on the
-population, and weight the draws (:mod:`importance`). What the population has hardly seen then shows
-by large weights, and a second round learns from the weighted draws. Tempering has to find every
-mode; how much of the posterior each holds is measured here.
+In every chart (:mod:`charts`) the members of the population walk on, which makes them many, and a
+flow (:mod:`flow`) is fitted to where they were. Draws of a mixture of these flows, and of kernels
+on the walkers, are weighted (:mod:`importance`). What the population has hardly seen shows by large
+weights; a second round starts from the weighted draws. Tempering has to find every mode; how much
+of the posterior each holds is measured here.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from .archive import Archive
-from .flow import Flow, Mixture
+from .charts import Charts, evaluate_in, from_y, numbers, to_y
+from .flow import Density, Flow, Mixture
 from .importance import Importance, importance
-from .islands import OFF_SHELL, Island, IslandSettings, learn_islands, mostly, sheared
-from .jumps import sweep
-from .learned_shell import REACH, LearnedShift, learn_around
-from .target import Evaluated, Target, evaluate
+from .jumps import proposer, sweep
+from .target import Evaluated, Target
 
-FLOW_SHARE = 0.8
-"""Of the draws that are not for islands; the rest of them comes from the kernels."""
-ISLAND_SHARE = 0.15
-KEPT = 0.2
-"""Share of the draws that come from the density of the round before."""
+_FLOW_SHARE = 0.8
+"""Of the draws in a chart; the rest of them comes from the kernels."""
+_LEAST_SHARE = 0.1
+"""Of the draws for a chart, at least, before they are normalised: its share is not known well."""
+_LEAST = 4
+"""Members below which a chart is left out: nothing can be learned from them."""
 _TRUSTED = 50.0
 """Weighted draws, in independent ones, below which the walk knows the posterior better."""
 FIRST_DRAWS = 3
 """``draws`` over those of a round that another one follows."""
+STARTS = 5
+"""Draws over those that chains start from; the others are left for them as proposals."""
 
 
 @dataclasses.dataclass(frozen=True)
 class LearnSettings:
     """Sizes of the steps."""
 
-    shell_draws: int
-    """points evaluated around the population to learn the shell from"""
+    walkers: int
+    """in each chart; all members where there are more"""
+    walks: int
+    """times that the walkers are looked at; the first third is not used"""
     sweeps: int
-    """population sweeps that add points for the flow"""
-    every: int
-    """sweeps between points that are used"""
+    """population sweeps between"""
     epochs: int
     draws: int
     """of the mixture, weighted"""
     rounds: int
-    """times that a density is learned; the later ones learn from weighted draws"""
-    islands: IslandSettings = dataclasses.field(default_factory=IslandSettings)
+    """times that a density is learned; the later ones start from weighted draws"""
+
+
+@dataclasses.dataclass(frozen=True)
+class InChart:
+    """``density`` of the coordinates w of a chart, as a density over y."""
+
+    density: Density
+    charts: Charts
+    number: int
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        return to_y(self.charts, self.number, self.density.draw(rng, n))[0]
+
+    def log_density(self, y: np.ndarray) -> np.ndarray:
+        w, log_jacobian = from_y(self.charts, self.number, y)
+        # Another chart's points may be nowhere in this one.
+        found = self.density.log_density(np.where(np.isfinite(w), w, 0.0)) - log_jacobian
+        return np.where(np.isfinite(w).all(axis=1) & np.isfinite(found), found, -np.inf)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What a chart holds of the posterior."""
+
+    number: int
+    """of the chart"""
+    share: float
+    """of the population"""
+    density: InChart
+    walkers: np.ndarray
+    """(walkers, dimension) in w"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Learned:
-    """What the chains start from: all in the coordinates that ``shift`` straightens."""
+    """What the chains start from."""
 
-    shift: LearnedShift | None
-    islands: tuple[Island, ...]
+    parts: tuple[Part, ...]
     """the last round's"""
     density: Mixture
-    """what was weighted, and what the chains' jumps propose"""
+    """what was weighted"""
     population: Evaluated
-    """equally weighted draws of the posterior, but for large weights that were cut"""
+    """equally weighted draws of the posterior, but for large weights that were cut: from the first
+    ``1/STARTS`` of those of ``importance``"""
     importance: Importance
 
-    def target(self, target: Target) -> Target:
-        """``target`` in the coordinates of the rest."""
-        return _shifted(target, self.shift)
-
-    def proposals(self) -> tuple[Archive, Mixture]:
-        """Archive and density of the chains' jumps."""
-        return Archive.of(self.population.y), self.density
+    @property
+    def unused(self) -> Importance:
+        """Draws that neither start a chain nor shape anything: free to be proposed."""
+        return self.importance[len(self.importance.log_weights) // STARTS :]
 
 
 def learn(
@@ -83,89 +111,68 @@ def learn(
 ) -> Learned:
     """Learn from a population that follows the posterior; ``progress`` hears share and step."""
     rng = np.random.default_rng([seed, 3])
-    progress(0.0, "learning the relic shell")
-    shift = _learn_shell(target, population, settings.shell_draws, rng, seed)
-    target, points = _shifted(target, shift), population
-    if shift is not None:
-        # The same points: only the coordinate along the shell has another origin.
-        points = points._replace(y=sheared(points.y, shift, -1.0))
-    density: Mixture | None = None
-    islands: tuple[Island, ...] = ()
+    charts, points = Charts.of(target), population
     for number in range(settings.rounds):
         last = number + 1 == settings.rounds
 
-        def said(share: float, text: str, done: float = number / settings.rounds) -> None:
-            progress(0.1 + 0.9 * (done + share / settings.rounds), text)
+        def said(share: float, text: str, done: float = number) -> None:
+            progress((done + share) / settings.rounds, text)
 
-        points, islands, new = _density(target, points, settings, rng, seed, said)
-        # What a round has seen must not be forgotten by the next one.
-        density = new if density is None else Mixture((new, density), (1.0 - KEPT, KEPT))
+        parts = _parts(charts, points, settings, rng, seed, said)
+        shares = np.array([max(part.share, _LEAST_SHARE) for part in parts])
+        density = Mixture([part.density for part in parts], shares / shares.sum())
         said(0.7, "weighting draws of what was learned")
         draws = settings.draws if last else settings.draws // FIRST_DRAWS
         weighted = importance(target, density, draws, rng)
-        if weighted.efficiency * draws > _TRUSTED:
-            points = weighted.resampled(len(population.y), rng)
+        seen = weighted[: draws // STARTS] if last else weighted
+        if seen.efficiency * len(seen.log_weights) > _TRUSTED:
+            points = seen.resampled(len(population.y), rng)
     progress(1.0, f"{weighted.efficiency:.1%} of the draws count")
-    assert density is not None
-    return Learned(shift, islands, density, points, weighted)
+    return Learned(parts, density, points, weighted)
 
 
-def _density(
-    target: Target,
+def _parts(
+    charts: Charts,
     points: Evaluated,
     settings: LearnSettings,
     rng: np.random.Generator,
     seed: int,
     progress: Callable[[float, str], None],
-) -> tuple[Evaluated, tuple[Island, ...], Mixture]:
-    """The points after their walk, and the islands and the density learned from it."""
-    archive, walked = Archive.of(points.y), [points]
-    for i in range(settings.sweeps):
-        if i % settings.every == 0:
-            progress(0.4 * i / settings.sweeps, "walking to more points")
-        points, _ = sweep(rng, target, points, archive)
-        if (i + 1) % settings.every == 0:
-            walked.append(points)
-    progress(0.4, "fitting a flow to the points")
-    # With the first ones: the walk may lose what is rare.
-    seen = walked[0].joined(*walked[1:])
-    flow = Flow.fit(_on_shell(target, seen.y), settings.epochs, seed)
-    progress(0.55, "learning the islands off the shell")
-    islands = tuple(learn_islands(target, seen, settings.islands, settings.epochs, rng, seed))
-    return points, islands, _mixture((flow, archive), islands)
+) -> tuple[Part, ...]:
+    of = numbers(charts, points.y)
+    found = [k for k in np.unique(of) if np.sum(of == k) >= _LEAST]
+    parts = []
+    for i, k in enumerate(found):
+        progress(0.7 * i / len(found), f"learning {charts.label(k)}")
+        members, share = points[of == k], float(np.mean(of == k))
+        parts.append(_part(charts, int(k), members, share, settings, rng, seed))
+    return tuple(parts)
 
 
-def _on_shell(target: Target, y: np.ndarray) -> np.ndarray:
-    """The points (n, dimension) that no island has; all where nothing is straightened."""
-    axis = target.shell_axis
-    if axis is None:
-        return y
-    return mostly(y, np.abs(y[:, axis]) <= OFF_SHELL)
+def _part(
+    charts: Charts,
+    number: int,
+    members: Evaluated,
+    share: float,
+    settings: LearnSettings,
+    rng: np.random.Generator,
+    seed: int,
+) -> Part:
+    if len(members.y) < settings.walkers:
+        members = members[rng.integers(len(members.y), size=settings.walkers)]
 
+    def evaluated(w: np.ndarray) -> Evaluated:
+        return evaluate_in(charts, number, w)
 
-def _mixture(everywhere: tuple[Flow, Archive], islands: Sequence[Island]) -> Mixture:
-    """Islands by their share, but at least ``ISLAND_SHARE`` each: it is not known well yet."""
-    of_islands = [max(island.share, ISLAND_SHARE) for island in islands]
-    rest = 1.0 / (1.0 + sum(of_islands))
-    shares = (FLOW_SHARE * rest, (1.0 - FLOW_SHARE) * rest, *(rest * s for s in of_islands))
-    return Mixture((*everywhere, *(island.density for island in islands)), shares)
-
-
-def _learn_shell(
-    target: Target, population: Evaluated, n: int, rng: np.random.Generator, seed: int
-) -> LearnedShift | None:
-    axis = target.shell_axis
-    if axis is None:
-        return None
-    members = mostly(population.y, np.abs(population.y[:, axis]) < REACH)
-
-    def excess(y: np.ndarray) -> np.ndarray:
-        return evaluate(target, y).shell_excess
-
-    return learn_around(target.coordinates.prior.names, axis, members, excess, n, rng, seed)
-
-
-def _shifted(target: Target, shift: LearnedShift | None) -> Target:
-    if shift is None:
-        return target
-    return dataclasses.replace(target, coordinates=target.coordinates.with_learned(shift))
+    w, log_jacobian = from_y(charts, number, members.y)
+    points = Evaluated(w, members.log_prior + log_jacobian, members.log_likelihood)
+    walked = []
+    for _ in range(settings.walks):
+        propose = proposer(Archive.of(points.y))
+        for _ in range(settings.sweeps):
+            points, _ = sweep(rng, evaluated, points, propose)
+        walked.append(points.y)
+    w = np.concatenate(walked[settings.walks // 3 :])
+    parts = (Flow.fit(w, settings.epochs, seed), Archive.of(points.y))
+    density = Mixture(parts, (_FLOW_SHARE, 1.0 - _FLOW_SHARE))
+    return Part(number, share, InChart(density, charts, number), points.y)

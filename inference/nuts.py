@@ -1,23 +1,25 @@
-"""NumPyro's NUTS, many chains side by side in blocks, with population jumps between the blocks.
+"""NumPyro's NUTS, many chains side by side in blocks, with jumps between the blocks.
 
-Trajectories follow the posterior inside a mode; what carries a chain from mode to mode is a few
-sweeps of :mod:`jumps` after each block, with a fixed archive and a fixed density. Both
-leave the posterior invariant, so their alternation does. Blocks make the run show progress, stop
-and resume anywhere; one program serves warm-up and sampling.
+Trajectories follow the posterior inside a chart (:mod:`charts`), in whose coordinates the relic
+shell is flat, with the chart's own mass matrix; a transition that would end in another chart stays
+where it was. NUTS is reversible, so what is left is a transition of the posterior within the chart,
+and leaves the whole invariant.
 
-On the shell the posterior is straight in y; on an island (:mod:`islands`) it is after the island's
-own shift. A transition that starts there runs in those coordinates, with the island's mass matrix,
-and one that would end elsewhere stays where it was: NUTS is reversible, so what is left is a
-transition of the posterior within the region, and leaves the whole invariant.
+What carries a chain from mode to mode are independent proposals after each block: draws of the
+learned density, weighted before (:mod:`importance`), so that they cost nothing. Each is offered
+once, to one chain, which takes it with probability min(1, w'/w), w = posterior/density (Hastings).
+Where the density is too low a chain would wait long for one that it takes: population moves
+(:mod:`jumps`) inside the chart, from the learned walkers, bring it away from there. All three kinds
+of moves leave the posterior invariant, so their alternation does. Blocks make the run
+show progress, stop and resume anywhere; one program serves warm-up and sampling.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,15 +30,17 @@ from numpyro.infer.util import ParamInfo
 from lmltdm_jax.numerics.compiling import top_level_jit
 
 from .archive import Archive
+from .charts import Charts, evaluate_in, from_y, numbers, to_y
 from .flow import Density
-from .islands import Island, Straightening
-from .jumps import sweep
-from .target import Evaluated, Target, evaluate
+from .importance import Importance
+from .jumps import proposer, sweep
+from .target import Evaluated, evaluate
 
-TARGET_ACCEPT = 0.9
-_FIRST_STEP_SIZE = 0.3
+TARGET_ACCEPT = 0.98
+"""High: steps must be short beside walls that no chart removes."""
+_FIRST_STEP_SIZE = 0.01
 _MATRICES = ("inverse_mass_matrix", "mass_matrix_sqrt", "mass_matrix_sqrt_inv")
-"""Fields of NumPyro's adaptation that a region has its own of."""
+"""Fields of NumPyro's adaptation that a chart has its own of."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +56,21 @@ class NutsSettings:
     """population sweeps after a block"""
     max_tree_depth: int
 
+    @property
+    def adapting(self) -> int:
+        """Blocks in which each chain stays in a chart and looks for a step size. In what is left of
+        the warm-up they spread over the charts."""
+        return self.warmup_blocks * 3 // 4
+
+
+class Chains(NamedTuple):
+    """Where a run is; points apart."""
+
+    state: HMCState
+    """of all chains"""
+    step_sizes: np.ndarray | None
+    """(charts,), None while each chain still looks for its own"""
+
 
 class Block(NamedTuple):
     """Draws of one block, arrays (chains, transitions, ...)."""
@@ -63,35 +82,14 @@ class Block(NamedTuple):
     energy: np.ndarray
 
 
-class Regions(eqx.Module):
-    """The shell (number 0) and the islands, each with coordinates w in which it is straight."""
-
-    shifts: tuple[Straightening, ...]
-
-    def number(self, y: jax.Array) -> jax.Array:
-        """Of the region of a point (dimension,)."""
-        found = jnp.zeros((), int)
-        for i, shift in enumerate(self.shifts):
-            found = jnp.where(shift.region.within(y), i + 1, found)
-        return found
-
-    def to_y(self, number: jax.Array, w: jax.Array, sign: float = 1.0) -> jax.Array:
-        """w of a region -> y; with ``sign`` -1 the inverse."""
-        for i, shift in enumerate(self.shifts):
-            w = w.at[shift.axis].add(jnp.where(number == i + 1, sign * shift(w), 0.0))
-        return w
-
-
-def _kernel(
-    target: Target, regions: Regions, number: jax.Array, settings: NutsSettings
-) -> tuple[Callable, Callable]:
-    """(initial state of a chain, one transition) of NumPyro's NUTS in the w of one region."""
+def _kernel(charts: Charts, number: jax.Array, settings: NutsSettings) -> tuple[Callable, Callable]:
+    """(initial state of a chain, one transition) of NumPyro's NUTS in the w of one chart."""
 
     # Jitted inside the program only so that its trace is kept: NumPyro traces it several times. A
     # function of its own, because a bound method would compare the target's arrays, traced here.
     @jax.jit
     def potential(w: jax.Array) -> jax.Array:
-        return target.potential(regions.to_y(number, w))
+        return charts.potential(number, w)
 
     init, sample = hmc(potential, algo="NUTS")
 
@@ -115,39 +113,42 @@ def _kernel(
 
 @top_level_jit
 def _first_states(
-    target: Target, settings: NutsSettings, y: jax.Array, keys: jax.Array, covariance: jax.Array
+    charts: Charts, settings: NutsSettings, y: jax.Array, keys: jax.Array, covariance: jax.Array
 ) -> HMCState:
     """States (n,) of n points, keys and covariances; nothing is evaluated."""
-    first_state, _ = _kernel(target, Regions(()), jnp.zeros((), int), settings)
+    first_state, _ = _kernel(charts, jnp.zeros((), int), settings)
     return jax.vmap(first_state)(y, keys, covariance)
 
 
 @top_level_jit
 def _transitions(
-    target: Target,
-    regions: Regions,
+    charts: Charts,
     settings: NutsSettings,
     masses: HMCAdaptState,
     states: HMCState,
+    numbers: jax.Array,
+    step_sizes: jax.Array,
     y: jax.Array,
-    potential: jax.Array,
-) -> tuple[HMCState, HMCState]:
-    """(states, trace) after ``settings.transitions`` transitions from ``y`` (chains, dimension).
+) -> tuple[HMCState, HMCState, jax.Array]:
+    """(states, trace, its points y) after ``settings.transitions`` transitions.
 
-    ``masses`` has the matrices of every region (regions, dimension, dimension).
+    ``numbers`` (chains,) are those of the charts of ``states.z``, which are the points ``y``
+    (chains, dimension); ``masses`` has the matrices of every chart (charts, dimension, dimension).
+    ``step_sizes`` (chains,) replace those that the chains adapt where they are not 0.
     """
 
-    def chain(state: HMCState, y: jax.Array, potential: jax.Array) -> tuple[HMCState, HMCState]:
-        number = regions.number(y)
-        first_state, sample = _kernel(target, regions, number, settings)
+    def chain(state: HMCState, number: jax.Array, given: jax.Array, y: jax.Array):
+        first_state, sample = _kernel(charts, number, settings)
         # NumPyro's kernel learns its settings by being initialised.
-        jax.eval_shape(first_state, y, state.rng_key, jnp.eye(len(y)))
+        jax.eval_shape(first_state, state.z, state.rng_key, jnp.eye(len(state.z)))
 
-        def transition(state: HMCState, refresh: jax.Array) -> tuple[HMCState, HMCState]:
+        def transition(carry: tuple[HMCState, jax.Array], refresh: jax.Array):
+            state, y = carry
             # A trajectory of step size 0 stays where it is and evaluates the gradient there, which
             # the jumps have not done: the program holds the gradient (and compiles it) only once.
             adapt = state.adapt_state
-            step_size = jnp.where(refresh, 0.0, adapt.step_size)
+            own = jnp.where(given > 0.0, given, adapt.step_size)
+            step_size = jnp.where(refresh, 0.0, own)
             moved = sample(state._replace(adapt_state=adapt._replace(step_size=step_size)))
             kept = state._replace(
                 z_grad=moved.z_grad, potential_energy=moved.potential_energy, rng_key=moved.rng_key
@@ -155,24 +156,20 @@ def _transitions(
             stayed = moved._replace(
                 z=state.z, z_grad=state.z_grad, potential_energy=state.potential_energy
             )
-            inside = regions.number(regions.to_y(number, moved.z)) == number
+            there, _, there_number = charts.to_y(number, moved.z)
+            inside = there_number == number
             moved = jax.tree.map(lambda a, b: jnp.where(inside, a, b), moved, stayed)
             state = jax.tree.map(lambda a, b: jnp.where(refresh, a, b), kept, moved)
-            return state, state
+            y = jnp.where(inside & ~refresh, there, y)
+            return (state, y), (state, y)
 
         matrices = {name: getattr(masses, name)[number] for name in _MATRICES}
-        state = state._replace(
-            z=regions.to_y(number, y, -1.0),
-            potential_energy=potential,
-            adapt_state=state.adapt_state._replace(**matrices),
-        )
+        state = state._replace(adapt_state=state.adapt_state._replace(**matrices))
         refresh = jnp.arange(settings.transitions + 1) == 0
-        state, trace = jax.lax.scan(transition, state, refresh)
-        trace = jax.tree.map(lambda a: a[1:], trace)
-        trace = trace._replace(z=jax.vmap(lambda w: regions.to_y(number, w))(trace.z))
-        return state._replace(z=trace.z[-1]), trace
+        (state, _), (trace, path) = jax.lax.scan(transition, (state, y), refresh)
+        return state, *jax.tree.map(lambda a: a[1:], (trace, path))
 
-    return jax.vmap(chain)(states, y, potential)
+    return jax.vmap(chain)(states, numbers, step_sizes, y)
 
 
 def bulk_covariance(y: np.ndarray) -> np.ndarray:
@@ -185,56 +182,93 @@ def bulk_covariance(y: np.ndarray) -> np.ndarray:
     return np.atleast_2d(np.cov(np.clip(y, centre - width, centre + width).T))
 
 
+@dataclasses.dataclass(frozen=True)
+class Proposals:
+    """Weighted draws, dealt out to chains: each once."""
+
+    draws: Importance
+    density: Density
+    """that they are of"""
+    blocks: int
+    seed: int
+
+    def offered(self, points: Evaluated, number: int) -> Evaluated:
+        """``points``, one a chain, after the proposals of block ``number`` of ``blocks``."""
+        chains = len(points.y)
+        each = len(self.draws.log_weights) // (chains * self.blocks)
+        rng = np.random.default_rng([self.seed, 2, number])
+        log_w = points.log_prior + points.log_likelihood - self.density.log_density(points.y)
+        for i in range(each):
+            start = (number * each + i) * chains
+            new = self.draws[start : start + chains]
+            accepted = np.log(rng.uniform(size=chains)) < new.log_weights - log_w
+            points = points.updated(accepted, new.points)
+            log_w = np.where(accepted, new.log_weights, log_w)
+        return points
+
+
 class Sampler:
     """Chains side by side; :meth:`advance` runs one block, the first call compiles it."""
 
     def __init__(
         self,
-        target: Target,
+        charts: Charts,
         settings: NutsSettings,
         population: Evaluated,
-        islands: Sequence[Island] = (),
+        proposals: Proposals,
+        walkers: Mapping[int, np.ndarray],
     ):
-        """``population``: equally weighted draws, where the chains start; it shapes the masses."""
-        self.target, self.settings, self.population = target, settings, population
-        self.regions = Regions(tuple(island.shift for island in islands))
-        on_shell = np.asarray(jax.vmap(self.regions.number)(population.y)) == 0
-        # Too few for a covariance of rank: the whole population has one.
-        enough = np.sum(on_shell) > 2 * target.dimension
-        shell = population.y[on_shell] if enough else population.y
-        straight = [shell, *(island.straight for island in islands)]
-        self._covariances = np.stack([bulk_covariance(y) for y in straight])
+        """
+        Args:
+            charts: of the posterior.
+            settings: sizes.
+            population: equally weighted draws, where the chains start.
+            proposals: for what carries them from mode to mode.
+            walkers: w (n, dimension) by number of the chart, for its masses; a chart without has
+                those of another one.
+        """
+        self.charts, self.settings, self.population = charts, settings, population
+        self.proposals = proposals
+        self._proposers = {k: proposer(Archive.of(w)) for k, w in walkers.items()}
+        some = next(iter(walkers.values()))
+        straight = [walkers.get(number, some) for number in range(len(charts.each))]
+        self._covariances = np.stack([bulk_covariance(w) for w in straight])
         n = len(straight)
         self._masses = self._first(population.y[:n], 0, self._covariances).adapt_state
 
     def _first(self, y: np.ndarray, seed: int, covariances: np.ndarray) -> HMCState:
         keys = jax.random.split(jax.random.PRNGKey(seed), len(y))
-        return _first_states(self.target, self.settings, y, keys, covariances)
+        return _first_states(self.charts, self.settings, y, keys, covariances)
 
-    def first_state(self, seed: int) -> tuple[HMCState, Evaluated]:
-        """Chains at evenly spread members of the population."""
-        n = self.settings.chains
-        members = np.linspace(0, len(self.population.y), n, endpoint=False).astype(int)
+    def first(self, seed: int) -> tuple[Chains, Evaluated]:
+        """As many chains in each chart, at evenly spread members of the population."""
+        of = numbers(self.charts, self.population.y)
+        found = np.unique(of)
+        members = np.empty(self.settings.chains, int)
+        for i, number in enumerate(found):
+            rows = np.flatnonzero(of == number)
+            seats = np.arange(i, len(members), len(found))
+            members[seats] = rows[np.linspace(0, len(rows), len(seats), endpoint=False).astype(int)]
         points = self.population[members]
-        covariances = np.repeat(self._covariances[:1], n, axis=0)
-        return self._first(points.y, seed, covariances), points
+        covariances = np.repeat(self._covariances[:1], len(members), axis=0)
+        return Chains(self._first(points.y, seed, covariances), None), points
 
     def advance(
-        self,
-        state: HMCState,
-        points: Evaluated,
-        archive: Archive,
-        density: Density,
-        rng: np.random.Generator,
-    ) -> tuple[HMCState, Evaluated, Block]:
-        """One block: NUTS transitions (recorded), then population sweeps (not recorded)."""
-        energies = -(points.log_prior + points.log_likelihood)
-        state, trace = _transitions(
-            self.target, self.regions, self.settings, self._masses, state, points.y, energies
+        self, chains: Chains, points: Evaluated, number: int
+    ) -> tuple[Chains, Evaluated, Block]:
+        """Block ``number``: NUTS transitions (recorded), then proposals (not recorded)."""
+        of = numbers(self.charts, points.y)
+        w, log_jacobian = from_y(self.charts, of, points.y)
+        energies = -(points.log_prior + points.log_likelihood + log_jacobian)
+        state, steps = chains
+        state = state._replace(z=jnp.asarray(w), potential_energy=jnp.asarray(energies))
+        given = np.zeros(len(of)) if steps is None else steps[of]
+        state, trace, path = _transitions(
+            self.charts, self.settings, self._masses, state, of, given, points.y
         )
         shape = (self.settings.chains, self.settings.transitions)
-        y = np.asarray(trace.z)
-        drawn = evaluate(self.target, y.reshape(-1, y.shape[-1]))
+        y = np.asarray(path)
+        drawn = evaluate(self.charts.target, y.reshape(-1, y.shape[-1]))
         block = Block(
             jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), drawn),
             *(
@@ -243,6 +277,38 @@ class Sampler:
             ),
         )
         points = drawn[np.arange(shape[0]) * shape[1] + shape[1] - 1]
+        if number + 1 == self.settings.adapting:
+            steps = self._pooled(np.asarray(state.adapt_state.step_size), of)
+        if steps is not None:
+            points = self.proposals.offered(points, number)
+        return Chains(state, steps), self._walked(points, number), block
+
+    def _walked(self, points: Evaluated, number: int) -> Evaluated:
+        """Points after population sweeps, each inside its chart."""
+        rng = np.random.default_rng([self.proposals.seed, 4, number])
+        of = numbers(self.charts, points.y)
+        w, log_jacobian = from_y(self.charts, of, points.y)
+        walked = Evaluated(w, points.log_prior + log_jacobian, points.log_likelihood)
+
+        def propose(rng: np.random.Generator, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            new, log_ratio = w.copy(), np.zeros(len(w))
+            for k, propose_in in self._proposers.items():
+                rows = np.flatnonzero(of == k)
+                if len(rows):
+                    new[rows], log_ratio[rows] = propose_in(rng, w[rows])
+            return new, log_ratio
+
         for _ in range(self.settings.sweeps):
-            points, _ = sweep(rng, self.target, points, archive, density=density)
-        return state, points, block
+            walked, _ = sweep(rng, lambda w: evaluate_in(self.charts, of, w), walked, propose)
+        y, log_jacobian = to_y(self.charts, of, walked.y)
+        return Evaluated(y, walked.log_prior - log_jacobian, walked.log_likelihood)
+
+    def _pooled(self, step_sizes: np.ndarray, of: np.ndarray) -> np.ndarray:
+        """(charts,): median of what the chains in each found; the least for those without.
+
+        Of the last steps, not of NumPyro's average over the warm-up, which so few transitions leave
+        too large where the integrator becomes unstable at once.
+        """
+        found = {number: np.median(step_sizes[of == number]) for number in np.unique(of)}
+        least = min(found.values())
+        return np.array([found.get(number, least) for number in range(len(self.charts.each))])

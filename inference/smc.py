@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 
 from .archive import Archive
-from .jumps import sweep
+from .jumps import crossing, proposer, sweep
 from .progress import Progress, silent
 from .target import Evaluated, Target, evaluate
 
@@ -107,11 +107,17 @@ def run_stage(
     half = (rng.permutation(len(points.y)) % 2)[ancestors]
     order = np.argsort(half, kind="stable")
     points, half = points[ancestors[order]], half[order]
-    archives = [Archive.of(points.y[half != h]) for h in (0, 1)]
+    cross = crossing(target)
+    proposers = [proposer(Archive.of(points.y[half != h]), cross) for h in (0, 1)]
     halves = [points[half == h] for h in (0, 1)]
     moved = 0.0
+
+    def evaluated(y: np.ndarray) -> Evaluated:
+        return evaluate(target, y)
+
     for i in range(moves):
-        results = [sweep(rng, target, *pair, beta) for pair in zip(halves, archives, strict=True)]
+        pairs = zip(halves, proposers, strict=True)
+        results = [sweep(rng, evaluated, *pair, beta) for pair in pairs]
         halves = [members for members, _ in results]
         moved += np.concatenate([accepted for _, accepted in results]).mean()
         points = jax.tree.map(lambda *a: np.concatenate(a), *halves)

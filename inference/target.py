@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmltdm_jax.likelihoods.relic_density import RelicDensity
 from lmltdm_jax.likelihoods.total import Evaluation, Likelihood
 from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.numerics.fence import fence
@@ -31,8 +32,6 @@ class Evaluated(NamedTuple):
     """(n, dimension)"""
     log_prior: np.ndarray
     log_likelihood: np.ndarray
-    shell_excess: np.ndarray
-    """ln(Omega h2/0.12), from which the shell is learned"""
 
     def __getitem__(self, index) -> Evaluated:  # pyright: ignore[reportIncompatibleMethodOverride]
         return Evaluated(*(field[index] for field in tuple(self)))
@@ -60,11 +59,15 @@ class Target(eqx.Module):
     def dimension(self) -> int:
         return self.coordinates.prior.dimension
 
-    def evaluate(self, y: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """(ln prior density in y, nuisances included; ln likelihood; shell excess)."""
+    def evaluate(self, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(ln prior density in y, nuisances included; ln likelihood)."""
         log_prior, evaluation = self._evaluation(y)
-        log_likelihood = sum(evaluation.terms.values(), jnp.zeros(()))
-        return log_prior, log_likelihood, jnp.log(evaluation.observables.omega_h2 / OMEGA_H2)
+        return log_prior, sum(evaluation.terms.values(), jnp.zeros(()))
+
+    def shell_excess(self, y: jax.Array) -> jax.Array:
+        """ln(Omega h2/0.12), without all the rest."""
+        params, nuisances, _ = fence(self.coordinates.physical(y))
+        return jnp.log(self.likelihood.omega_h2(params, nuisances) / OMEGA_H2)
 
     def columns(self, y: jax.Array) -> dict[str, jax.Array]:
         """Observables by name, ``loglike_<term>`` and ``pull_<term>``.
@@ -89,6 +92,11 @@ class Target(eqx.Module):
         return log_prior, self.likelihood.evaluate(params, nuisances)
 
     @property
+    def has_shell(self) -> bool:
+        """Whether the likelihood confines Omega h2."""
+        return any(isinstance(term, RelicDensity) for term in self.likelihood.term_list)
+
+    @property
     def shell_axis(self) -> int | None:
         """Axis along which the relic density fixes a thin shell, None if there is none."""
         return self.coordinates.shell_axis
@@ -99,7 +107,7 @@ class Target(eqx.Module):
 
     def potential(self, y: jax.Array) -> jax.Array:
         """-ln(prior x likelihood), what Hamiltonian samplers call the potential energy."""
-        log_prior, log_likelihood, _ = self.evaluate(y)
+        log_prior, log_likelihood = self.evaluate(y)
         return -(log_prior + log_likelihood)
 
 
@@ -120,30 +128,34 @@ def _upper_lanes(target: Target, y: jax.Array):
 
 def to_upper_branch(target: Target, y: np.ndarray) -> np.ndarray:
     """:meth:`Target.to_upper_branch` (n,) of points (n, dimension)."""
-    return _in_lanes(_upper_lanes, target, y)
+    return in_lanes(_upper_lanes, target, y)
 
 
 def evaluate(target: Target, y: np.ndarray) -> Evaluated:
     """Evaluate points (n, dimension), one compilation whatever n is."""
-    return Evaluated(np.asarray(y), *_in_lanes(_evaluate_lanes, target, y))
+    return Evaluated(np.asarray(y), *in_lanes(_evaluate_lanes, target, y))
 
 
 def columns(target: Target, y: np.ndarray) -> dict[str, np.ndarray]:
     """:meth:`Target.columns` of points (..., dimension), arrays (...)."""
-    found = _in_lanes(_columns_lanes, target, y.reshape(-1, y.shape[-1]))
+    found = in_lanes(_columns_lanes, target, y.reshape(-1, y.shape[-1]))
     return {name: column.reshape(y.shape[:-1]) for name, column in found.items()}
 
 
-def _in_lanes(function: Callable, target: Target, y: np.ndarray) -> Any:
+def in_lanes(function: Callable, target: Any, *rows: np.ndarray) -> Any:
+    """``function(target, *rows)`` over arrays (n, ...) in calls of one shape."""
     lanes = CPU_LANES if jax.default_backend() == "cpu" else GPU_LANES
+    n = len(rows[0])
 
-    def work(piece: np.ndarray):
-        padded = np.concatenate([piece, np.repeat(piece[-1:], lanes - len(piece), axis=0)])
-        out = function(target, jnp.asarray(padded))
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[: len(piece)], out)
+    def work(start: int):
+        pieces = [array[start : start + lanes] for array in rows]
+        count = len(pieces[0])
+        padded = [np.concatenate([p, np.repeat(p[-1:], lanes - count, axis=0)]) for p in pieces]
+        out = function(target, *map(jnp.asarray, padded))
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], out)
 
-    pieces = [y[start : start + lanes] for start in range(0, len(y), lanes)]
+    starts = range(0, n, lanes)
     # JAX releases the interpreter lock; one call leaves a second core a third idle.
     with ThreadPoolExecutor(THREADS) as pool:
-        parts = [work(pieces[0]), *pool.map(work, pieces[1:])]
+        parts = [work(starts[0]), *pool.map(work, starts[1:])]
     return jax.tree.map(lambda *a: np.concatenate(a), *parts)

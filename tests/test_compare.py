@@ -44,7 +44,7 @@ def test_the_kinds_share_the_evidence_and_the_best_fit_is_better_than_any_draw(f
     points = learned.importance.points
     chi2 = chi2_of(target, points)
     for s in solutions:
-        inside = kinds(learned.target(target), points.y)[s.kind]
+        inside = kinds(target, points.y)[s.kind]
         assert s.chi2 <= chi2[inside].min() + 1e-6
         at_best = target.likelihood(ZpScalarParameters(**s.best))
         assert s.chi2 == pytest.approx(-2.0 * float(at_best), abs=1e-9)

@@ -1,17 +1,14 @@
 """Tempering, jumps and NUTS on a target whose evidence, modes and widths are known."""
 
-from typing import ClassVar
-
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from lmltdm_jax.inference import nuts, smc
 from lmltdm_jax.inference.archive import Archive
-from lmltdm_jax.inference.islands import Island, Region, Sheared, Straightening
-from lmltdm_jax.inference.jumps import difference, sweep
-from lmltdm_jax.inference.learned_shell import LearnedShift
+from lmltdm_jax.inference.charts import Charts, ZpResonance, from_y
+from lmltdm_jax.inference.importance import importance
+from lmltdm_jax.inference.jumps import difference, proposer, sweep
 from lmltdm_jax.inference.target import Target, evaluate
 
 WIDE, COVARIANCE = 20.0, np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 0.04]])
@@ -34,6 +31,10 @@ class TwoModes(Target):
     def shell_axis(self):
         return None
 
+    @property
+    def has_shell(self):
+        return False
+
     def evaluate(self, y):
         precision = jnp.linalg.inv(COVARIANCE)
 
@@ -45,10 +46,14 @@ class TwoModes(Target):
             jnp.log(1 - SHARE) + mode(-DISTANCE), jnp.log(SHARE) + mode(DISTANCE)
         )
         prior = -0.5 * jnp.sum(y**2) / WIDE**2 - 3 * jnp.log(WIDE * jnp.sqrt(2 * jnp.pi))
-        return prior, likelihood, jnp.zeros(())
+        return prior, likelihood
 
 
 TARGET = TwoModes()
+
+
+def evaluated(y):
+    return evaluate(TARGET, y)
 
 
 def log_evidence():
@@ -135,7 +140,7 @@ def test_jumps_leave_the_posterior_alone_whatever_the_archive(stages):
     wrong[:, 0] += np.where(rng.uniform(size=100) < 0.2, 6.4, -5.6)
     archive, moved = Archive.of(wrong), 0.0
     for _ in range(40):
-        points, accepted = sweep(rng, TARGET, points, archive)
+        points, accepted = sweep(rng, evaluated, points, proposer(archive))
         moved += accepted.mean()
     assert moved > 2.0
     y = points.y
@@ -150,24 +155,31 @@ def test_jumps_cross_between_modes(stages):
     archive, rng = Archive.of(y), np.random.default_rng(5)
     points = stages[0].points[np.flatnonzero(y[:, 0] < 0)]
     for _ in range(50):
-        points, _ = sweep(rng, TARGET, points, archive)
+        points, _ = sweep(rng, evaluated, points, proposer(archive))
     # From share 0 to its own.
     assert np.mean(points.y[:, 0] > 0) == pytest.approx(SHARE, abs=4 * 0.05)
 
 
+def proposals(y, n, blocks):
+    """Weighted draws of the kernel density of points."""
+    archive = Archive.of(y)
+    draws = importance(TARGET, archive, n, np.random.default_rng(7))
+    return nuts.Proposals(draws, archive, blocks, 0)
+
+
 @pytest.fixture(scope="module")
 def sampled(stages):
-    settings = nuts.NutsSettings(16, 10, 60, 4, 10, 6)
-    sampler = nuts.Sampler(TARGET, settings, stages[0].points)
-    archive = Archive.of(stages[0].points.y)
-    state, points = sampler.first_state(0)
-    rng = np.random.default_rng(1)
-    blocks = []
-    for i in range(settings.warmup_blocks + settings.blocks):
-        state, points, block = sampler.advance(state, points, archive, archive, rng)
+    settings = nuts.NutsSettings(16, 10, 60, 4, 4, 6)
+    y, blocks = stages[0].points.y, settings.warmup_blocks + settings.blocks
+    offered = proposals(y, 16 * blocks * 4, blocks)
+    sampler = nuts.Sampler(Charts.of(TARGET), settings, stages[0].points, offered, {0: y})
+    chains, points = sampler.first(0)
+    kept = []
+    for i in range(blocks):
+        chains, points, block = sampler.advance(chains, points, i)
         if i >= settings.warmup_blocks:
-            blocks.append(block)
-    return state, blocks
+            kept.append(block)
+    return chains, kept
 
 
 def test_nuts_with_jumps_has_the_right_moments(sampled):
@@ -184,7 +196,7 @@ def test_nuts_with_jumps_has_the_right_moments(sampled):
 
 def test_the_gradient_is_fresh_after_jumps(sampled):
     """A step of size zero evaluates it; a stale one would bias the next trajectory unseen."""
-    state, blocks = sampled
+    (state, _), blocks = sampled
     expected = jax.vmap(jax.grad(TARGET.potential))(state.z)
     np.testing.assert_allclose(state.z_grad, expected, rtol=1e-10, atol=1e-12)
     np.testing.assert_array_equal(state.z, blocks[-1].points.y[:, -1])
@@ -192,39 +204,67 @@ def test_the_gradient_is_fresh_after_jumps(sampled):
     np.testing.assert_allclose(state.potential_energy, energies[:, -1], rtol=1e-9)
 
 
-def test_step_size_is_frozen_after_warm_up(sampled):
-    state, _ = sampled
+def test_one_step_size_after_warm_up(sampled):
+    (state, step_sizes), _ = sampled
     assert np.all(np.asarray(state.i) == 70 * 4)
-    assert np.all(np.asarray(state.adapt_state.step_size) > 1e-3)
+    assert step_sizes.shape == (1,) and 0.01 < step_sizes[0] < 3.0
 
 
-class Half(Region):
-    """Beyond a plane through the middle of a mode, and a shift that straightens nothing."""
+def test_proposals_alone_are_independent_draws_of_the_posterior():
+    """Every chain starts at the same point of the small mode; each draw is offered once."""
+    rng, chains = np.random.default_rng(9), 500
+    y = np.where(rng.uniform(size=(400, 1)) < 0.5, 1.0, -1.0) * [DISTANCE, 0.0, 0.0]
+    y = y + 1.3 * rng.multivariate_normal(np.zeros(3), COVARIANCE, size=400)
+    offered = proposals(y, chains * 40, 2)
+    start = evaluate(TARGET, np.tile([-DISTANCE, 0.0, 0.0], (chains, 1)))
+    points = offered.offered(offered.offered(start, 0), 1)
+    assert np.all(np.any(points.y != start.y, axis=1))
+    assert np.mean(points.y[:, 0] > 0) == pytest.approx(SHARE, abs=4 * np.sqrt(0.21 / chains))
+    inside = points.y - DISTANCE * np.sign(points.y[:, :1]) * [1.0, 0.0, 0.0]
+    np.testing.assert_allclose(np.cov(inside.T), COVARIANCE, atol=4 * np.sqrt(2 / chains))
 
-    axis: int = eqx.field(static=True, default=1)
-    reach: ClassVar[float] = np.inf
 
-    def within(self, y):
-        return y[..., 0] > DISTANCE + 0.3
+class Halves(Charts):
+    """Two charts with a boundary where most points are, the second one bent and stretched (whatever
+    chart that is), and forces that are those of something else."""
 
-    def estimate(self, y):
-        return jnp.sin(2.0 * y[0]) + 0.3 * y[2] ** 2
+    def number(self, y):
+        return jnp.where(y[0] > DISTANCE + 0.3, 1, 0)
+
+    def _bent(self, w):
+        return jnp.array([0.0, jnp.sin(2.0 * w[0]) + 0.3 * jnp.sinh(w[2]) ** 2, 0.0])
+
+    def to_y(self, number, w):
+        stretched = jnp.where(number == 1, w.at[2].set(jnp.sinh(w[2])) + self._bent(w), w)
+        log_jacobian = jnp.where(number == 1, jnp.log(jnp.cosh(w[2])), 0.0)
+        return stretched, log_jacobian, self.number(stretched)
+
+    def from_y(self, number, y):
+        w = y.at[2].set(jnp.arcsinh(y[2]))
+        w = jnp.where(number == 1, w - self._bent(w), y)
+        return w, jnp.where(number == 1, jnp.log(jnp.cosh(w[2])), 0.0)
+
+    def potential(self, number, w):
+        y, log_jacobian, _ = self.to_y(number, w)
+        exact = TARGET.potential(y) - log_jacobian
+        return jax.lax.stop_gradient(exact) + 0.8 * (exact - jax.lax.stop_gradient(exact))
 
 
-def test_coordinates_of_regions_leave_the_posterior_alone():
-    """From exact draws, with a boundary where most points are and useless coordinates."""
+def test_charts_leave_the_posterior_alone():
+    """From exact draws, by trajectories and by sweeps."""
     rng, n = np.random.default_rng(8), 4000
     centre = np.array([DISTANCE, 0.0, 0.0])
     y = rng.multivariate_normal(centre, COVARIANCE, size=n)
-    shift = Straightening(Half(), LearnedShift.zero(("a", "b", "c"), 1))
-    island = Island(0.3, Sheared(Archive.of(y[:50]), shift), y[y[:, 0] > DISTANCE + 0.3])
-    settings = nuts.NutsSettings(n, 0, 1, 4, 0, 4)
-    sampler = nuts.Sampler(TARGET, settings, evaluate(TARGET, y), [island])
-    state, points = sampler.first_state(0)
-    archive = Archive.of(y[:50])
-    _, points, _ = sampler.advance(state, points, archive, archive, rng)
-    moved = np.any(points.y != y, axis=1)
     inside = y[:, 0] > DISTANCE + 0.3
+    charts = Halves(TARGET, (None, ZpResonance()))
+    walkers = {0: y[~inside][:300], 1: from_y(charts, 1, y[inside][:300])[0]}
+    settings = nuts.NutsSettings(n, 4, 1, 3, 3, 4)
+    start = evaluate(TARGET, y)
+    sampler = nuts.Sampler(charts, settings, start, proposals(y[:50], n, 5), walkers)
+    state = sampler._first(y, 0, np.repeat(np.cov(y.T)[None], n, axis=0))
+    # In warm-up no proposal is taken, which would hide what is wrong.
+    _, points, _ = sampler.advance(nuts.Chains(state, None), start, 0)
+    moved = np.any(points.y != y, axis=1)
     np.testing.assert_array_equal(points.y[:, 0] > DISTANCE + 0.3, inside)
     assert moved[inside].mean() > 0.9 and moved[~inside].mean() > 0.9
     np.testing.assert_allclose(points.y.mean(axis=0), centre, atol=4 / np.sqrt(n))

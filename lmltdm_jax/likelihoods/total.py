@@ -16,9 +16,10 @@ from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.likelihoods.base import Context, Term, check_no_double_counting
 from lmltdm_jax.likelihoods.nuisances import check_nuisances, shifted
 from lmltdm_jax.likelihoods.presets import load_preset
-from lmltdm_jax.model import build_point
+from lmltdm_jax.model import Point, build_point
 from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.observables.compute import Observables, ObservableSettings, compute_observables
+from lmltdm_jax.observables.relic_density import omega_h2
 from lmltdm_jax.parameters import ParameterSet, in_domain
 from lmltdm_jax.widths import build_widths
 
@@ -117,15 +118,8 @@ class Likelihood(eqx.Module):
     def evaluate(self, params: ParameterSet, nuisances: Nuisances | None = None) -> Evaluation:
         """Everything about one point (scalars). ``nuisances`` maps names to unit normals (0)."""
         physical = in_domain(params)
-        # Outside the domain the formulas divide by zero: evaluate a safe point there instead, so
-        # that no NaN enters the gradient, and overwrite its likelihood.
-        safe = jax.tree.map(
-            lambda value, fallback: jnp.where(physical, value, fallback),
-            params,
-            params.benchmark(),
-        )
         nuisances = dict(nuisances or {})
-        point = build_point(safe, self._standard_model(nuisances))
+        point = self._point(params, nuisances)
         widths = build_widths(point)
         observables = compute_observables(point, widths, self.settings)
         context = Context(point, widths, observables, nuisances)
@@ -141,6 +135,11 @@ class Likelihood(eqx.Module):
             pulls={term.name: term.pull(context) for term in self.term_list},
             observables=observables,
         )
+
+    def omega_h2(self, params: ParameterSet, nuisances: Nuisances | None = None) -> jax.Array:
+        """Omega h2 of :meth:`evaluate` (scalar) without the rest, and without a domain."""
+        point = self._point(params, dict(nuisances or {}))
+        return omega_h2(point, build_widths(point))
 
     def report(self, params: ParameterSet, nuisances: Nuisances | None = None) -> Report:
         """Table of term, prediction, data, pull and gradient norm of one validated point."""
@@ -159,6 +158,17 @@ class Likelihood(eqx.Module):
             for term in self.term_list
         )
         return Report(self.name, float(evaluation.loglike), rows)
+
+    def _point(self, params: ParameterSet, nuisances: dict[str, jax.Array]) -> Point:
+        # Outside the domain the formulas divide by zero: evaluate a safe point there instead, so
+        # that no NaN enters the gradient; its likelihood is overwritten.
+        physical = in_domain(params)
+        safe = jax.tree.map(
+            lambda value, fallback: jnp.where(physical, value, fallback),
+            params,
+            params.benchmark(),
+        )
+        return build_point(safe, self._standard_model(nuisances))
 
     def _standard_model(self, nuisances: dict[str, jax.Array]) -> StandardModel:
         for name in nuisances:

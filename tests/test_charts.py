@@ -1,0 +1,170 @@
+"""Charts of the relic shell: bijections with the Jacobian they say, flat where the posterior is."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from lmltdm_jax.inference import fit, jumps
+from lmltdm_jax.inference.charts import (
+    AbovePole,
+    BelowPole,
+    Charts,
+    Elsewhere,
+    ZpResonance,
+    evaluate_in,
+    from_y,
+    numbers,
+    to_y,
+)
+from lmltdm_jax.inference.target import evaluate
+
+from lmltdm_jax.zp_only import ZpScalarParameters
+
+DRAWS = Path(__file__).parent / "golden" / "talk2024_draws.csv"
+BELOW, ABOVE, RESONANCE = 1, 2, 3
+
+
+@pytest.fixture(scope="module")
+def target(talk2024):
+    """What fixes the shell, without the terms that cost most to compile."""
+    return fit.build_target(talk2024.without("belle2_br", "cmb_annihilation", "higgs_invisible"))
+
+
+@pytest.fixture(scope="module")
+def charts(target):
+    return Charts.of(target)
+
+
+@pytest.fixture(scope="module")
+def draws(target):
+    """y (256, 7) of draws of talk2024 that were made without charts."""
+    prior = target.coordinates.prior
+    with DRAWS.open(encoding="utf-8") as stream:
+        lines = [line for line in stream if not line.startswith("#")]
+    assert lines[0].strip().split(",") == list(prior.names)
+    values = np.loadtxt(lines[1:], delimiter=",")
+    return np.asarray(jax.jit(jax.vmap(target.coordinates.from_box))(np.log10(values)))
+
+
+def test_every_part_of_the_posterior_has_its_chart(charts, draws):
+    assert [type(chart) for chart in charts.each] == [Elsewhere, BelowPole, AbovePole, ZpResonance]
+    counts = np.bincount(numbers(charts, draws), minlength=4) / len(draws)
+    assert counts[0] < 0.02
+    # As the weighted draws say: 39, 53 and 8 % (binomial error 3 %).
+    np.testing.assert_allclose(counts[1:], [0.39, 0.53, 0.08], atol=0.12)
+
+
+def test_there_and_back(charts, target, draws):
+    of = numbers(charts, draws)
+    w, log_jacobian = from_y(charts, of, draws)
+    y, same = to_y(charts, of, w)
+    np.testing.assert_allclose(y, draws, atol=1e-10)
+    np.testing.assert_allclose(same, log_jacobian, atol=1e-9)
+    found = evaluate_in(charts, of, w)
+    plain = evaluate(target, draws)
+    np.testing.assert_allclose(found.log_prior, plain.log_prior + log_jacobian, atol=1e-8)
+    np.testing.assert_allclose(found.log_likelihood, plain.log_likelihood, atol=1e-6)
+    others = draws[of != RESONANCE]
+    outside = evaluate_in(charts, RESONANCE, from_y(charts, RESONANCE, others)[0])
+    assert np.all(outside.log_likelihood == -np.inf)
+
+
+def test_there_and_back_over_the_prior_box(charts, target):
+    """Also where no coupling gives the right relic density, and at the edges."""
+    prior = target.coordinates.prior
+    rng = np.random.default_rng(1)
+    u = rng.uniform(size=(2000, prior.dimension))
+    u[::4] = np.where(u[::4] < 0.5, 1e-9, 1.0 - 1e-9)
+    x = prior.box_from_unit(jnp.asarray(u))
+    y = np.asarray(jax.jit(jax.vmap(target.coordinates.from_box))(x))
+    of = numbers(charts, y)
+    assert np.all(np.bincount(of, minlength=4) > 20)
+    w, log_jacobian = from_y(charts, of, y)
+    assert np.all(np.isfinite(w)) and np.all(np.isfinite(log_jacobian))
+    back, _ = to_y(charts, of, w)
+    np.testing.assert_allclose(back, y, atol=1e-6)
+
+
+def test_the_axis_starts_where_the_relic_density_is_right(charts, target, draws):
+    """The third iterate of the search: within 1 % in Omega h2 but near the top of m_h1's prior."""
+    of = numbers(charts, draws)
+    w, _ = from_y(charts, of, draws)
+    first = [chart.needs[0] for chart in charts.each]
+    axes = np.array([target.coordinates.prior.names.index(name) for name in first])[of]
+    w[np.arange(len(w)), axes] = 0.0
+    excess = np.abs(np.asarray(jax.jit(jax.vmap(target.shell_excess))(to_y(charts, of, w)[0])))
+    assert excess[of == BELOW].max() < 2e-3
+    assert excess[of == RESONANCE].max() < 0.03
+    assert np.mean(excess[of == ABOVE] < 0.01) > 0.95
+    # Before: the estimate alone.
+    flat = draws.copy()
+    flat[:, target.shell_axis] = 0.0
+    estimated = np.asarray(jax.jit(jax.vmap(target.shell_excess))(flat))
+    assert np.median(np.abs(estimated[of == BELOW])) > 0.02
+
+
+@pytest.mark.parametrize("number", [BELOW, ABOVE, RESONANCE])
+def test_the_jacobian_is_that_of_the_map(charts, draws, number):
+    """By differences over the whole search, so that no claim about it is used."""
+    rows = draws[numbers(charts, draws) == number][:4]
+    w, log_jacobian = from_y(charts, number, rows)
+    d, step = w.shape[1], 1e-5
+    steps = step * np.array([1, -1])[:, None] * np.eye(d)[:, None]
+    moved = (w[:, None, None] + steps).reshape(-1, d)
+    y = to_y(charts, number, moved)[0].reshape(len(w), d, 2, d)
+    matrices = (y[:, :, 0] - y[:, :, 1]) / (2 * step)
+    found = np.log(np.abs(np.linalg.det(matrices)))
+    np.testing.assert_allclose(found, log_jacobian, atol=2e-3)
+
+
+def test_the_force_is_the_slope_of_the_potential(charts, draws):
+    """In units of a natural force of one: nine in ten within 0.1 (the others: kinks, the top)."""
+    rows = draws[:64]
+    of = numbers(charts, rows)
+    w, _ = from_y(charts, of, rows)
+    potential = jax.jit(jax.vmap(charts.potential))
+    force = np.asarray(jax.jit(jax.vmap(jax.grad(charts.potential, argnums=1)))(of, w))
+    found = evaluate_in(charts, of, w)
+    np.testing.assert_allclose(
+        potential(of, w), -(found.log_prior + found.log_likelihood), rtol=1e-9, atol=1e-6
+    )
+    step = 1e-5
+    for axis in range(w.shape[1]):
+        e = step * np.eye(w.shape[1])[axis]
+        slope = (potential(of, w + e) - potential(of, w - e)) / (2 * step)
+        width = np.minimum(np.std(w[of == ABOVE][:, axis]), 1.0)
+        error = np.abs(slope - force[:, axis]) * width
+        assert np.quantile(error, 0.5) < 0.05, axis
+        assert np.quantile(error, 0.8) < 0.5, axis
+    assert np.all(np.isfinite(force))
+
+
+def test_charts_need_their_parameters(talk2024):
+    def kinds(likelihood, **prior):
+        return [type(chart) for chart in Charts.of(fit.build_target(likelihood, **prior)).each]
+
+    assert kinds(talk2024, fixed={"m_h1": 1.0}) == [Elsewhere, ZpResonance]
+    assert kinds(talk2024, fixed={"lambda_phix": 1e-3}) == [type(None), ZpResonance]
+    assert kinds(talk2024, model=ZpScalarParameters) == [type(None), ZpResonance]
+    assert kinds(talk2024.without("relic_density")) == [type(None)]
+
+
+def test_without_a_shell_nothing_is_moved(talk2024):
+    charts = Charts.of(fit.build_target(talk2024.without("relic_density")))
+    y = np.random.default_rng(2).standard_normal((5, 7))
+    np.testing.assert_array_equal(from_y(charts, 0, y)[0], y)
+    np.testing.assert_array_equal(to_y(charts, 0, y)[0], y)
+    np.testing.assert_array_equal(numbers(charts, y), 0)
+
+
+def test_crossings_are_symmetric_and_reach_the_other_branch(target, draws):
+    """From the shell to the estimate of the upper branch and back."""
+    cross = jumps.crossing(target)
+    rng = np.random.default_rng(4)
+    y = np.repeat(draws[:1], 4000, axis=0)
+    step = cross(rng, y)[:, target.shell_axis] - y[:, target.shell_axis]
+    assert np.all(cross(rng, y)[:, :6] == y[:, :6])
+    assert abs(np.mean(np.sign(step))) < 4 / np.sqrt(len(step))
+    assert np.std(np.abs(step)) < 0.5 * np.median(np.abs(step))
