@@ -285,6 +285,11 @@ class Charts(eqx.Module):
         chart = self.each[number]
         return "the posterior" if chart is None else chart.label
 
+    def axis(self, number: int) -> int | None:
+        """Along which a chart is straightened; None for a flat one."""
+        chart = self.each[number]
+        return None if chart is None else self._shape.index(chart.needs[0])
+
     def number(self, y: jax.Array) -> jax.Array:
         """Of the chart of a point (dimension,)."""
         return (

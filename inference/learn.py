@@ -1,10 +1,11 @@
 """From the tempered population to a density that covers the posterior, and its evidence.
 
 In every chart (:mod:`charts`) the members of the population walk on, which makes them many, and a
-flow (:mod:`flow`) is fitted to where they were. Draws of a mixture of these flows, and of kernels
-on the walkers, are weighted (:mod:`importance`). What the population has hardly seen shows by large
-weights; a second round starts from the weighted draws. Tempering has to find every mode; how much
-of the posterior each holds is measured here.
+flow (:mod:`flow`) is fitted to where they were. A chart in which tempering has left hardly any is
+tempered once more, from the prior and by itself: there the shell is flat and easily followed.
+Draws of a mixture of these flows, and of kernels on the walkers, are weighted (:mod:`importance`).
+What the population has hardly seen shows by large weights; a second round starts from the weighted
+draws. How much of the posterior each chart holds is measured here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from . import smc
 from .archive import Archive
 from .charts import Charts, evaluate_in, from_y, numbers, to_y
 from .flow import Density, Flow, Mixture
@@ -25,8 +27,10 @@ _FLOW_SHARE = 0.8
 """Of the draws in a chart; the rest of them comes from the kernels."""
 _LEAST_SHARE = 0.1
 """Of the draws for a chart, at least, before they are normalised: its share is not known well."""
-_LEAST = 4
-"""Members below which a chart is left out: nothing can be learned from them."""
+_LEAST = 32
+"""Members below which a chart is tempered by itself, and left out if that finds no more."""
+_PRIOR_DRAWS, _MOVES, _THIN = 64, 12, 1e-3
+"""Of that: draws of the prior over those wanted, sweeps a stage, first width of the shell [dex]."""
 _TRUSTED = 50.0
 """Weighted draws, in independent ones, below which the walk knows the posterior better."""
 FIRST_DRAWS = 3
@@ -139,14 +143,38 @@ def _parts(
     seed: int,
     progress: Callable[[float, str], None],
 ) -> tuple[Part, ...]:
-    of = numbers(charts, points.y)
-    found = [k for k in np.unique(of) if np.sum(of == k) >= _LEAST]
+    of, n = numbers(charts, points.y), len(charts.each)
     parts = []
-    for i, k in enumerate(found):
-        progress(0.7 * i / len(found), f"learning {charts.label(k)}")
+    for k in range(n):
+        progress(0.7 * k / n, f"learning {charts.label(k)}")
         members, share = points[of == k], float(np.mean(of == k))
-        parts.append(_part(charts, int(k), members, share, settings, rng, seed))
+        if len(members.y) < _LEAST:
+            members = _tempered(charts, k, settings.walkers // 2, rng)
+        if len(members.y) >= _LEAST:
+            parts.append(_part(charts, k, members, share, settings, rng, seed))
     return tuple(parts)
+
+
+def _tempered(charts: Charts, number: int, n: int, rng: np.random.Generator) -> Evaluated:
+    """``n`` points of the posterior inside a chart; none if it has hardly any of the prior."""
+    y = smc.prior_draws(charts.target, _PRIOR_DRAWS * n, rng)
+    y = y[numbers(charts, y) == number][:n]
+    if len(y) < _LEAST:
+        return Evaluated(y[:0], y[:0, 0], y[:0, 0])
+    w, _ = from_y(charts, number, y)
+    axis = charts.axis(number)
+    if axis is not None:
+        # Onto the shell: the likelihood is all that is tempered, and the thin direction is known.
+        w[:, axis] = _THIN * rng.standard_normal(len(w))
+
+    def evaluated(w: np.ndarray) -> Evaluated:
+        return evaluate_in(charts, number, w)
+
+    stage = smc.Stage(0.0, 0.0, evaluated(w), 1.0, 0)
+    while stage.beta < 1.0:
+        *_, (stage, _) = smc.run_stage(evaluated, stage, _MOVES, rng)
+    y, log_jacobian = to_y(charts, number, stage.points.y)
+    return Evaluated(y, stage.points.log_prior - log_jacobian, stage.points.log_likelihood)
 
 
 def _part(

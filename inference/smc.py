@@ -9,7 +9,7 @@ mean weight to ln Z, resamples, and moves every member by the population moves o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 from scipy.special import logsumexp
 
 from .archive import Archive
-from .jumps import crossing, proposer, sweep
+from .jumps import Cross, crossing, proposer, sweep
 from .progress import Progress, silent
 from .target import Evaluated, Target, evaluate
 
@@ -48,6 +48,10 @@ def tempering(
 ) -> Iterator[Stage]:
     """Every complete stage after ``last`` (None: ``particles`` draws of the prior, and what
     follows) up to beta = 1, with ``moves`` sweeps each."""
+
+    def evaluated(y: np.ndarray) -> Evaluated:
+        return evaluate(target, y)
+
     if last is None:
         last = start(target, particles, np.random.default_rng([seed, 0]))
         yield last
@@ -55,7 +59,7 @@ def tempering(
         # One generator a stage: a resumed run draws the same numbers.
         rng = np.random.default_rng([seed, 1, last.number])
         stage = last
-        for stage, share in run_stage(target, last, moves, rng):
+        for stage, share in run_stage(evaluated, last, moves, rng, crossing(target)):
             text = f"stage {stage.number}, beta = {stage.beta:.3g}"
             progress("temper", _done(last.beta, stage.beta, share), text)
         last = stage
@@ -70,10 +74,14 @@ def _done(before: float, after: float, share: float) -> float:
 
 def start(target: Target, particles: int, rng: np.random.Generator) -> Stage:
     """``particles`` draws from the prior."""
+    return Stage(0.0, 0.0, evaluate(target, prior_draws(target, particles, rng)), 1.0, 0)
+
+
+def prior_draws(target: Target, n: int, rng: np.random.Generator) -> np.ndarray:
+    """y (n, dimension)."""
     prior, coordinates = target.coordinates.prior, target.coordinates
-    u = rng.uniform(size=(particles, prior.dimension))
-    y = jax.jit(jax.vmap(coordinates.from_box))(prior.box_from_unit(jnp.asarray(u)))
-    return Stage(0.0, 0.0, evaluate(target, np.asarray(y)), 1.0, 0)
+    u = rng.uniform(size=(n, prior.dimension))
+    return np.asarray(jax.jit(jax.vmap(coordinates.from_box))(prior.box_from_unit(jnp.asarray(u))))
 
 
 def next_beta(log_likelihood: np.ndarray, beta: float) -> float:
@@ -81,7 +89,10 @@ def next_beta(log_likelihood: np.ndarray, beta: float) -> float:
     finite = log_likelihood - log_likelihood.max()
 
     def excess(step: float) -> float:
-        log_w = step * finite
+        # Also for step = 0, where 0 times minus infinity would be no number.
+        log_w = np.where(
+            np.isfinite(finite), step * np.where(np.isfinite(finite), finite, 0.0), -np.inf
+        )
         log_ess = 2.0 * logsumexp(log_w) - logsumexp(2.0 * log_w)
         return log_ess - np.log(ESS_FRACTION * len(finite))
 
@@ -91,9 +102,15 @@ def next_beta(log_likelihood: np.ndarray, beta: float) -> float:
 
 
 def run_stage(
-    target: Target, stage: Stage, moves: int, rng: np.random.Generator
+    evaluated: Callable[[np.ndarray], Evaluated],
+    stage: Stage,
+    moves: int,
+    rng: np.random.Generator,
+    cross: Cross | None = None,
 ) -> Iterator[tuple[Stage, float]]:
     """The next stage after ``stage`` (beta < 1), yielded after each of ``moves`` sweeps.
+
+    ``evaluated`` evaluates points; ``cross`` is one more kind of moves (:mod:`jumps`).
 
     Yields (the stage so far, share of its sweeps done); the last one is the complete stage.
     """
@@ -107,14 +124,9 @@ def run_stage(
     half = (rng.permutation(len(points.y)) % 2)[ancestors]
     order = np.argsort(half, kind="stable")
     points, half = points[ancestors[order]], half[order]
-    cross = crossing(target)
     proposers = [proposer(Archive.of(points.y[half != h]), cross) for h in (0, 1)]
     halves = [points[half == h] for h in (0, 1)]
     moved = 0.0
-
-    def evaluated(y: np.ndarray) -> Evaluated:
-        return evaluate(target, y)
-
     for i in range(moves):
         pairs = zip(halves, proposers, strict=True)
         results = [sweep(rng, evaluated, *pair, beta) for pair in pairs]

@@ -111,7 +111,7 @@ def tempered(target, seed, particles=768, moves=16):
     y = rng.uniform(-BOX, BOX, size=(particles, 4))
     stage = smc.Stage(0.0, 0.0, evaluate(target, y), 1.0, 0)
     while stage.beta < 1.0:
-        *_, (stage, _) = smc.run_stage(target, stage, moves, rng)
+        *_, (stage, _) = smc.run_stage(lambda y: evaluate(target, y), stage, moves, rng)
     return stage
 
 

@@ -68,7 +68,7 @@ def tempered(seed, particles=1024, moves=20):
     rng = np.random.default_rng(seed)
     stage = smc.Stage(0.0, 0.0, evaluate(TARGET, WIDE * rng.standard_normal((particles, 3))), 1, 0)
     while stage.beta < 1.0:
-        *_, (stage, _) = smc.run_stage(TARGET, stage, moves, rng)
+        *_, (stage, _) = smc.run_stage(evaluated, stage, moves, rng)
     return stage
 
 
