@@ -7,17 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lmltdm_jax.inference import fit, jumps
-from lmltdm_jax.inference.charts import (
-    AbovePole,
-    BelowPole,
-    Charts,
-    Elsewhere,
-    ZpResonance,
-    evaluate_in,
-    from_y,
-    numbers,
-    to_y,
-)
+from lmltdm_jax.inference.chart_kinds import AbovePole, BelowPole, Elsewhere, ZpResonance
+from lmltdm_jax.inference.charts import Charts, evaluate_in, from_y, numbers, to_y
 from lmltdm_jax.inference.target import evaluate
 
 from lmltdm_jax.zp_only import ZpScalarParameters

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from lmltdm_jax.inference import nuts, smc
 from lmltdm_jax.inference.archive import Archive
-from lmltdm_jax.inference.charts import Charts, ZpResonance, from_y
+from lmltdm_jax.inference.chart_kinds import ZpResonance
+from lmltdm_jax.inference.charts import Charts, from_y
 from lmltdm_jax.inference.importance import importance
 from lmltdm_jax.inference.jumps import difference, proposer, sweep
 from lmltdm_jax.inference.target import Target, evaluate

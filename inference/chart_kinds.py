@@ -1,0 +1,233 @@
+"""The parts of the thin relic-density shell, and the coordinates v in which each is straightened.
+
+The shell Omega h2 = 0.12 is 0.7 to 3 % thick, runs over six decades of the coupling, and has walls:
+where H1 meets its pole at 2 m_x, where H1 -> Z'Z' opens and takes H1 away from e+ e-, and where X
+becomes too light to annihilate to Z'Z'. :mod:`charts` measures a point along one axis of v from the
+place where Omega h2 is 0.12. v are the prior's unconstrained coordinates t (:mod:`prior`), but for
+what is said here:
+
+* ``BelowPole``, 2 m_zp < m_h1 < 2 m_x: along lambda_phix. m_x is log10(m_x/m_zp - 1), and m_h1 the
+  logarithm of the ratio of its distances from both walls, which puts all walls at infinity.
+* ``AbovePole``, m_h1 > 2 m_x, m_zp < 1.25 m_x: along m_h1, with lambda/m_h1 for lambda_phix. More
+  coupling makes H1 wider by H1 -> X X*, so that two couplings give the same Omega h2; they meet in
+  a fold. With X X* -> H1* -> Z'Z' far above the pole sigma v ~ lambda^2/(m_h1^4 + m_h1^2 Gamma^2),
+  and Gamma/m_h1 ~ (lambda/m_h1)^2: at fixed lambda/m_h1 it falls like m_h1^-2 on both branches and
+  in the fold. m_h1 is log10(m_h1/(2 m_x) - 1): near the pole Omega h2 changes as fast as the
+  distance from it does, so that the shell is as thick there. m_x is log10(1.25 m_x/m_zp - 1).
+* ``ZpResonance``, 1.95 m_x < m_zp < 4.5 m_x: along m_x. X X* annihilate through the Z' itself, and
+  lambda_phix is free.
+* ``Elsewhere``, along lambda_phix, for what is left.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from lmltdm_jax.parameters import Parameters
+
+from .coordinates import estimated_excess, log10_lambda_shell
+from .prior import Prior, soft_box_inverse
+
+SAME = 1e-6
+"""Steps [dex] too small for a difference quotient."""
+_RESONANCE = (1.95, 4.5)
+"""m_zp/m_x where the Z' does the annihilation."""
+_FORBIDDEN = 1.25
+"""Largest m_zp/m_x from which thermal motion still reaches Z'Z'."""
+_BISECTIONS = 10
+"""Of the estimate, where the search starts above the pole."""
+_NEAR_POLE = -4.0
+"""Least log10(m_h1/(2 m_x) - 1) that is searched."""
+_EDGE = 1e-9
+"""Least distance [dex] from an end of the prior box."""
+
+
+class Bracket(NamedTuple):
+    """Where a search starts, the slope of ln Omega h2 expected there, and what bounds it [dex]."""
+
+    start: jax.Array
+    slope: jax.Array
+    low: jax.Array
+    high: jax.Array
+    step: jax.Array
+    """largest"""
+
+
+class Shape(eqx.Module):
+    """What charts read of a prior."""
+
+    prior: Prior
+
+    def index(self, name: str) -> int:
+        return self.prior.names.index(name)
+
+    def params(self, t: jax.Array) -> Parameters:
+        params, _ = self.prior.physical(self.prior.box_from_unconstrained(t))
+        return params.as_dark_higgs()
+
+    def unconstrained(self, name: str, value: jax.Array) -> jax.Array:
+        """The t of a parameter with a log prior; far outside where the value is not in the box."""
+        low, high = (ends[self.index(name)] for ends in self.prior.box)
+        return soft_box_inverse(jnp.clip(jnp.log10(value), low + _EDGE, high - _EDGE), low, high)
+
+    def lightest(self, t: jax.Array, ratio: float) -> jax.Array:
+        """t of m_x = m_zp/ratio."""
+        return self.unconstrained("m_x", self.params(t).m_zp / ratio)
+
+
+class Chart(eqx.Module):
+    """A part of the space, and how it is straightened."""
+
+    label: eqx.AbstractClassVar[str]
+    """what a progress bar calls it"""
+    needs: eqx.AbstractClassVar[tuple[str, ...]]
+    """parameters that have to be sampled, with a log prior; the first is that of the axis"""
+
+    @abc.abstractmethod
+    def within(self, shape: Shape, t: jax.Array) -> jax.Array:
+        """Whether a point (dimension,) is in it."""
+
+    @abc.abstractmethod
+    def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
+        """For a point v (dimension,), whose place along the axis is not read."""
+
+    def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """v -> t (dimension,), and ln of the Jacobian."""
+        return v, jnp.zeros(())
+
+    def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
+        """t -> v; any finite v for a point that the chart does not have."""
+        return t
+
+
+class Elsewhere(Chart):
+    label: ClassVar[str] = "the rest of the shell"
+    needs: ClassVar[tuple[str, ...]] = ("lambda_phix",)
+
+    def within(self, shape: Shape, t: jax.Array) -> jax.Array:
+        return jnp.ones((), bool)
+
+    def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
+        start = log10_lambda_shell(shape.params(self.opened(shape, v)[0]))
+        return bracketed(start, -4.4, start - 1.0, start + 1.0, 0.7)
+
+
+class BelowPole(Elsewhere):
+    label: ClassVar[str] = "the shell below the pole of H1"
+    needs: ClassVar[tuple[str, ...]] = ("lambda_phix", "m_h1", "m_x", "m_zp")
+
+    def within(self, shape: Shape, t: jax.Array) -> jax.Array:
+        low, high = self._walls(shape, t)
+        m_h1 = t[shape.index("m_h1")]
+        return (low < m_h1) & (m_h1 < high)
+
+    def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+        m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
+        beyond, log_slope = _beyond(v[m_x])
+        t = v.at[m_x].set(shape.lightest(v, 1.0) + beyond)
+        low, high = self._walls(shape, t)
+        u = v[m_h1]
+        log_slope += jax.nn.log_sigmoid(u) + jax.nn.log_sigmoid(-u) + jnp.log(high - low)
+        return t.at[m_h1].set(low + (high - low) * jax.nn.sigmoid(u)), log_slope
+
+    def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
+        m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
+        low, high = self._walls(shape, t)
+        above = jnp.maximum(t[m_h1] - low, _EDGE)
+        below = jnp.maximum(high - t[m_h1], _EDGE)
+        v = t.at[m_h1].set(jnp.log(above) - jnp.log(below))
+        return v.at[m_x].set(_not_beyond(t[m_x] - shape.lightest(t, 1.0)))
+
+    def _walls(self, shape: Shape, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """t of m_h1 = 2 m_zp and of 2 m_x; never upside down."""
+        p = shape.params(t)
+        low, high = (shape.unconstrained("m_h1", 2.0 * m) for m in (p.m_zp, p.m_x))
+        return low, jnp.maximum(high, low + _EDGE)
+
+
+def _beyond(v: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """log10(1 + 10^v) >= 0, v itself where it is large; ln of its slope."""
+    log = math.log(10.0) * v
+    return jax.nn.softplus(log) / math.log(10.0), jax.nn.log_sigmoid(log)
+
+
+def _not_beyond(beyond: jax.Array) -> jax.Array:
+    """Inverse of :func:`_beyond`; that of the least distance where there is none."""
+    log = math.log(10.0) * jnp.maximum(beyond, _EDGE)
+    return (log + jnp.log(-jnp.expm1(-log))) / math.log(10.0)
+
+
+class AbovePole(Chart):
+    label: ClassVar[str] = "the shell above the pole of H1"
+    needs: ClassVar[tuple[str, ...]] = ("m_h1", "lambda_phix", "m_x", "m_zp")
+
+    def within(self, shape: Shape, t: jax.Array) -> jax.Array:
+        p = shape.params(t)
+        return (p.m_h1 > 2.0 * p.m_x) & (p.m_zp < _FORBIDDEN * p.m_x)
+
+    def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+        m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
+        beyond, log_slope = _beyond(v[m_x])
+        t = v.at[m_x].set(shape.lightest(v, _FORBIDDEN) + beyond)
+        beyond, another = _beyond(v[m_h1])
+        t = t.at[m_h1].set(self._pole(shape, t) + beyond)
+        return self._coupling_moved(shape, t, 1.0), log_slope + another
+
+    def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
+        m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
+        v = self._coupling_moved(shape, t, -1.0)
+        v = v.at[m_h1].set(_not_beyond(t[m_h1] - self._pole(shape, t)))
+        return v.at[m_x].set(_not_beyond(t[m_x] - shape.lightest(t, _FORBIDDEN)))
+
+    def _pole(self, shape: Shape, t: jax.Array) -> jax.Array:
+        """t of m_h1 = 2 m_x."""
+        return shape.unconstrained("m_h1", 2.0 * shape.params(t).m_x)
+
+    def _coupling_moved(self, shape: Shape, t: jax.Array, sign: float) -> jax.Array:
+        axis = shape.index("lambda_phix")
+        return t.at[axis].add(sign * jnp.log10(shape.params(t).m_h1))
+
+    def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
+        axis = shape.index("m_h1")
+        top = shape.unconstrained("m_h1", jnp.asarray(jnp.inf))
+        top = top - self._pole(shape, self.opened(shape, v)[0])
+        low, high = _NEAR_POLE, jnp.maximum(_not_beyond(top), _NEAR_POLE)
+
+        def excess(s: jax.Array) -> jax.Array:
+            return estimated_excess(shape.params(self.opened(shape, v.at[axis].set(s))[0]))
+
+        def halved(ends: tuple[jax.Array, jax.Array], _: None):
+            middle = 0.5 * (ends[0] + ends[1])
+            above = excess(middle) > 0.0
+            return (jnp.where(above, ends[0], middle), jnp.where(above, middle, ends[1])), None
+
+        (left, right), _ = jax.lax.scan(halved, (jnp.asarray(low), high), length=_BISECTIONS)
+        slope = (excess(right) - excess(left)) / jnp.maximum(right - left, SAME)
+        return bracketed(0.5 * (left + right), jnp.clip(slope, 4.0, 50.0), low, high, 0.3)
+
+
+class ZpResonance(Chart):
+    label: ClassVar[str] = "the resonance of the Z'"
+    needs: ClassVar[tuple[str, ...]] = ("m_x", "m_zp")
+
+    def within(self, shape: Shape, t: jax.Array) -> jax.Array:
+        p = shape.params(t)
+        low, high = _RESONANCE
+        return (p.m_zp > low * p.m_x) & (p.m_zp < high * p.m_x)
+
+    def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
+        start, low, high = (shape.lightest(v, ratio) for ratio in (2.7, 10.0, 2.0))
+        return bracketed(start, -58.0, low, high, 0.1)
+
+
+def bracketed(start, slope, low, high, step) -> Bracket:
+    return Bracket(*(jnp.asarray(v, float) for v in (start, slope, low, high, step)))
+
+
+KINDS: tuple[Chart, ...] = (Elsewhere(), BelowPole(), AbovePole(), ZpResonance())
