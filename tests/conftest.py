@@ -18,7 +18,17 @@ if version("jaxlib").startswith("0.10."):
 os.environ.setdefault("LMLTDM_CACHE_DIR", "off")
 
 
-_LONGEST = ("readme_main_job", "fit", "likelihood", "readme", "gradients", "profile", "notebooks")
+_LONGEST = (
+    "readme_main_job",
+    "fit",
+    "likelihood",
+    "readme",
+    "gradients",
+    "profile",
+    "notebooks",
+    "charts",
+    "learn",
+)
 
 
 def pytest_collection_modifyitems(items):
