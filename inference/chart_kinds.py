@@ -34,6 +34,12 @@ from lmltdm_jax.parameters import Parameters
 from .coordinates import estimated_excess, log10_lambda_shell
 from .prior import Prior, soft_box_inverse
 
+_COUPLING_SLOPE = 4.4
+"""|d ln Omega h2/d log10 lambda| where sigma v goes as lambda^2; less than 2 ln 10, as freeze-out
+moves. Searches start with it."""
+_RESONANCE_SLOPE, _RESONANCE_RATIO = 58.0, 2.7
+"""-d ln Omega h2/d log10 m_x at the resonance of the Z', and m_zp/m_x there: medians of draws of
+``talk2024``, where searches start."""
 SAME = 1e-6
 """Steps [dex] too small for a difference quotient."""
 _RESONANCE = (1.95, 4.5)
@@ -45,7 +51,7 @@ _BISECTIONS = 10
 _NEAR_POLE = -4.0
 """Least log10(m_h1/(2 m_x) - 1) that is searched."""
 _EDGE = 1e-9
-"""Least distance [dex] from an end of the prior box."""
+"""Least distance [dex] from a wall or an end of the prior box."""
 
 
 class Bracket(NamedTuple):
@@ -93,6 +99,11 @@ class Chart(eqx.Module):
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
         """Whether a point (dimension,) is in it."""
 
+    def reached(self, shape: Shape, t: jax.Array) -> jax.Array:
+        """Whether some v opens to a point t (dimension,), to :data:`_EDGE`: nearer to a wall t does
+        not tell v."""
+        return jnp.ones((), bool)
+
     @abc.abstractmethod
     def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
         """For a point v (dimension,), whose place along the axis is not read."""
@@ -102,7 +113,7 @@ class Chart(eqx.Module):
         return v, jnp.zeros(())
 
     def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
-        """t -> v; any finite v for a point that the chart does not have."""
+        """t -> v; any finite v for a point that is not :meth:`reached`."""
         return t
 
 
@@ -115,7 +126,7 @@ class Elsewhere(Chart):
 
     def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
         start = log10_lambda_shell(shape.params(self.opened(shape, v)[0]))
-        return bracketed(start, -4.4, start - 1.0, start + 1.0, 0.7)
+        return bracketed(start, -_COUPLING_SLOPE, start - 1.0, start + 1.0, 0.7)
 
 
 class BelowPole(Elsewhere):
@@ -126,6 +137,12 @@ class BelowPole(Elsewhere):
         low, high = self._walls(shape, t)
         m_h1 = t[shape.index("m_h1")]
         return (low < m_h1) & (m_h1 < high)
+
+    def reached(self, shape: Shape, t: jax.Array) -> jax.Array:
+        low, high = self._walls(shape, t)
+        m_h1 = t[shape.index("m_h1")]
+        between = (m_h1 > low - _EDGE) & (m_h1 < high + _EDGE)
+        return between & (t[shape.index("m_x")] > shape.lightest(t, 1.0) - _EDGE)
 
     def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
         m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
@@ -170,6 +187,10 @@ class AbovePole(Chart):
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
         p = shape.params(t)
         return (p.m_h1 > 2.0 * p.m_x) & (p.m_zp < _FORBIDDEN * p.m_x)
+
+    def reached(self, shape: Shape, t: jax.Array) -> jax.Array:
+        above = t[shape.index("m_h1")] > self._pole(shape, t) - _EDGE
+        return above & (t[shape.index("m_x")] > shape.lightest(t, _FORBIDDEN) - _EDGE)
 
     def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
         m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
@@ -222,8 +243,8 @@ class ZpResonance(Chart):
         return (p.m_zp > low * p.m_x) & (p.m_zp < high * p.m_x)
 
     def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
-        start, low, high = (shape.lightest(v, ratio) for ratio in (2.7, 10.0, 2.0))
-        return bracketed(start, -58.0, low, high, 0.1)
+        start, low, high = (shape.lightest(v, ratio) for ratio in (_RESONANCE_RATIO, 10.0, 2.0))
+        return bracketed(start, -_RESONANCE_SLOPE, low, high, 0.1)
 
 
 def bracketed(start, slope, low, high, step) -> Bracket:

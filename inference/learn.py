@@ -33,9 +33,9 @@ _PRIOR_DRAWS, _MOVES, _THIN = 64, 12, 1e-3
 """Of that: draws of the prior over those wanted, sweeps a stage, first width of the shell [dex]."""
 _TRUSTED = 50.0
 """Weighted draws, in independent ones, below which the walk knows the posterior better."""
-FIRST_DRAWS = 3
+_FIRST_DRAWS = 3
 """``draws`` over those of a round that another one follows."""
-STARTS = 5
+_STARTS = 5
 """Draws over those that chains start from; the others are left for them as proposals."""
 
 
@@ -69,9 +69,7 @@ class InChart:
 
     def log_density(self, y: np.ndarray) -> np.ndarray:
         w, log_jacobian = from_y(self.charts, self.number, y)
-        # Another chart's points may be nowhere in this one.
-        found = self.density.log_density(np.where(np.isfinite(w), w, 0.0)) - log_jacobian
-        return np.where(np.isfinite(w).all(axis=1) & np.isfinite(found), found, -np.inf)
+        return self.density.log_density(w) - log_jacobian
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,13 +95,13 @@ class Learned:
     """what was weighted"""
     population: Evaluated
     """equally weighted draws of the posterior, but for large weights that were cut: from the first
-    ``1/STARTS`` of those of ``importance``"""
+    ``1/_STARTS`` of those of ``importance``"""
     importance: Importance
 
     @property
     def unused(self) -> Importance:
         """Draws that neither start a chain nor shape anything: free to be proposed."""
-        return self.importance[len(self.importance.log_weights) // STARTS :]
+        return self.importance[len(self.importance.log_weights) // _STARTS :]
 
 
 def learn(
@@ -126,9 +124,9 @@ def learn(
         shares = np.array([max(part.share, _LEAST_SHARE) for part in parts])
         density = Mixture([part.density for part in parts], shares / shares.sum())
         said(0.7, "weighting draws of what was learned")
-        draws = settings.draws if last else settings.draws // FIRST_DRAWS
+        draws = settings.draws if last else settings.draws // _FIRST_DRAWS
         weighted = importance(target, density, draws, rng)
-        seen = weighted[: draws // STARTS] if last else weighted
+        seen = weighted[: draws // _STARTS] if last else weighted
         if seen.efficiency * len(seen.log_weights) > _TRUSTED:
             points = seen.resampled(len(population.y), rng)
     progress(1.0, f"{weighted.efficiency:.1%} of the draws count")

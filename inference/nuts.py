@@ -10,8 +10,8 @@ learned density, weighted before (:mod:`importance`), so that they cost nothing.
 once, to one chain, which takes it with probability min(1, w'/w), w = posterior/density (Hastings).
 Where the density is too low a chain would wait long for one that it takes: population moves
 (:mod:`jumps`) inside the chart, from the learned walkers, bring it away from there. All three kinds
-of moves leave the posterior invariant, so their alternation does. Blocks make the run
-show progress, stop and resume anywhere; one program serves warm-up and sampling.
+of moves leave the posterior invariant, so their alternation does. Blocks make the run show
+progress, stop and resume anywhere; one program serves warm-up and sampling.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _transitions(
 
 
 def bulk_covariance(y: np.ndarray) -> np.ndarray:
-    """Covariance (d, d) in which islands far away do not hide the width of the bulk.
+    """Covariance (d, d) in which points far away do not hide the width of the bulk.
 
     Of points pulled in to twice the 16-84 % half-width around the median, coordinate by coordinate.
     """
@@ -256,7 +256,7 @@ class Sampler:
     def advance(
         self, chains: Chains, points: Evaluated, number: int
     ) -> tuple[Chains, Evaluated, Block]:
-        """Block ``number``: NUTS transitions (recorded), then proposals (not recorded)."""
+        """Block ``number``: NUTS transitions (recorded), then jumps (not recorded)."""
         of = numbers(self.charts, points.y)
         w, log_jacobian = from_y(self.charts, of, points.y)
         energies = -(points.log_prior + points.log_likelihood + log_jacobian)

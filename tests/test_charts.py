@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lmltdm_jax.inference import fit, jumps
+from lmltdm_jax.inference.archive import Archive
 from lmltdm_jax.inference.chart_kinds import AbovePole, BelowPole, Elsewhere, ZpResonance
 from lmltdm_jax.inference.charts import Charts, evaluate_in, from_y, numbers, to_y
+from lmltdm_jax.inference.learn import InChart
 from lmltdm_jax.inference.target import evaluate
 
 from lmltdm_jax.zp_only import ZpScalarParameters
@@ -76,6 +78,24 @@ def test_there_and_back_over_the_prior_box(charts, target):
     assert np.all(np.isfinite(w)) and np.all(np.isfinite(log_jacobian))
     back, _ = to_y(charts, of, w)
     np.testing.assert_allclose(back, y, atol=1e-6)
+    for number in range(4):
+        w, log_jacobian = from_y(charts, number, y)
+        assert np.all(np.isfinite(w)) and not np.any(np.isnan(log_jacobian))
+        # Said to be nowhere in a chart: exactly those that do not come back.
+        back = np.all(np.abs(to_y(charts, number, w)[0] - y) < 1e-6, axis=1)
+        np.testing.assert_array_equal(back, np.isfinite(log_jacobian))
+
+
+@pytest.mark.parametrize("number", [BELOW, ABOVE])
+def test_a_density_in_a_chart_is_zero_where_nothing_is_drawn(charts, draws, number):
+    """Its value there would count as if it had been, and weigh other charts' draws down."""
+    of = numbers(charts, draws)
+    kernels = Archive.of(from_y(charts, number, draws[of == number])[0])
+    density = InChart(kernels, charts, number)
+    assert np.all(np.isfinite(density.log_density(draws[of == number])))
+    others = draws[(of != number) & (of != 0)]
+    assert np.all(density.log_density(others) == -np.inf)
+    assert np.all(np.isfinite(density.log_density(density.draw(np.random.default_rng(3), 2000))))
 
 
 def test_the_axis_starts_where_the_relic_density_is_right(charts, target, draws):
