@@ -8,12 +8,14 @@ what is said here:
 
 * ``BelowPole``, 2 m_zp < m_h1 < 2 m_x: along lambda_phix. m_x is log10(m_x/m_zp - 1), and m_h1 the
   logarithm of the ratio of its distances from both walls, which puts all walls at infinity.
-* ``AbovePole``, m_h1 > 2 m_x, m_zp < 1.25 m_x: along m_h1, with lambda/m_h1 for lambda_phix. More
+* ``AbovePole``, m_h1 > 2 m_x, m_zp < m_x: along m_h1, with lambda/m_h1 for lambda_phix. More
   coupling makes H1 wider by H1 -> X X*, so that two couplings give the same Omega h2; they meet in
   a fold. With X X* -> H1* -> Z'Z' far above the pole sigma v ~ lambda^2/(m_h1^4 + m_h1^2 Gamma^2),
   and Gamma/m_h1 ~ (lambda/m_h1)^2: at fixed lambda/m_h1 it falls like m_h1^-2 on both branches and
   in the fold. m_h1 is log10(m_h1/(2 m_x) - 1): near the pole Omega h2 changes as fast as the
-  distance from it does, so that the shell is as thick there. m_x is log10(1.25 m_x/m_zp - 1).
+  distance from it does, so that the shell is as thick there. m_x is log10(m_x/m_zp - 1).
+* ``Forbidden``, m_x < m_zp < 1.3 m_x: along m_x. Only the thermal tail annihilates to Z'Z', through
+  H1 or the gauge coupling: Omega h2 falls like exp(-44 ln m_x), whatever lambda_phix is.
 * ``ZpResonance``, 1.95 m_x < m_zp < 4.5 m_x: along m_x. X X* annihilate through the Z' itself, and
   lambda_phix is free.
 * ``Elsewhere``, along lambda_phix, for what is left.
@@ -44,8 +46,11 @@ SAME = 1e-6
 """Steps [dex] too small for a difference quotient."""
 _RESONANCE = (1.95, 4.5)
 """m_zp/m_x where the Z' does the annihilation."""
-_FORBIDDEN = 1.25
-"""Largest m_zp/m_x from which thermal motion still reaches Z'Z'."""
+_FORBIDDEN = (1.0, 1.3)
+"""m_zp/m_x from which thermal motion reaches Z'Z'."""
+_FORBIDDEN_SLOPE, _FORBIDDEN_RATIO = 100.0, 1.12
+"""-d ln Omega h2/d log10 m_x there, 2 x_f ln 10 with freeze-out at m_x/T = x_f = 22, and m_zp/m_x:
+where searches start."""
 _BISECTIONS = 10
 """Of the estimate, where the search starts above the pole."""
 _NEAR_POLE = -4.0
@@ -99,11 +104,6 @@ class Chart(eqx.Module):
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
         """Whether a point (dimension,) is in it."""
 
-    def reached(self, shape: Shape, t: jax.Array) -> jax.Array:
-        """Whether some v opens to a point t (dimension,), to :data:`_EDGE`: nearer to a wall t does
-        not tell v."""
-        return jnp.ones((), bool)
-
     @abc.abstractmethod
     def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
         """For a point v (dimension,), whose place along the axis is not read."""
@@ -113,7 +113,7 @@ class Chart(eqx.Module):
         return v, jnp.zeros(())
 
     def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
-        """t -> v; any finite v for a point that is not :meth:`reached`."""
+        """t -> v; something finite for a point that is not in the chart."""
         return t
 
 
@@ -137,12 +137,6 @@ class BelowPole(Elsewhere):
         low, high = self._walls(shape, t)
         m_h1 = t[shape.index("m_h1")]
         return (low < m_h1) & (m_h1 < high)
-
-    def reached(self, shape: Shape, t: jax.Array) -> jax.Array:
-        low, high = self._walls(shape, t)
-        m_h1 = t[shape.index("m_h1")]
-        between = (m_h1 > low - _EDGE) & (m_h1 < high + _EDGE)
-        return between & (t[shape.index("m_x")] > shape.lightest(t, 1.0) - _EDGE)
 
     def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
         m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
@@ -186,16 +180,12 @@ class AbovePole(Chart):
 
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
         p = shape.params(t)
-        return (p.m_h1 > 2.0 * p.m_x) & (p.m_zp < _FORBIDDEN * p.m_x)
-
-    def reached(self, shape: Shape, t: jax.Array) -> jax.Array:
-        above = t[shape.index("m_h1")] > self._pole(shape, t) - _EDGE
-        return above & (t[shape.index("m_x")] > shape.lightest(t, _FORBIDDEN) - _EDGE)
+        return (p.m_h1 > 2.0 * p.m_x) & (p.m_zp < p.m_x)
 
     def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
         m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
         beyond, log_slope = _beyond(v[m_x])
-        t = v.at[m_x].set(shape.lightest(v, _FORBIDDEN) + beyond)
+        t = v.at[m_x].set(shape.lightest(v, 1.0) + beyond)
         beyond, another = _beyond(v[m_h1])
         t = t.at[m_h1].set(self._pole(shape, t) + beyond)
         return self._coupling_moved(shape, t, 1.0), log_slope + another
@@ -204,7 +194,7 @@ class AbovePole(Chart):
         m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
         v = self._coupling_moved(shape, t, -1.0)
         v = v.at[m_h1].set(_not_beyond(t[m_h1] - self._pole(shape, t)))
-        return v.at[m_x].set(_not_beyond(t[m_x] - shape.lightest(t, _FORBIDDEN)))
+        return v.at[m_x].set(_not_beyond(t[m_x] - shape.lightest(t, 1.0)))
 
     def _pole(self, shape: Shape, t: jax.Array) -> jax.Array:
         """t of m_h1 = 2 m_x."""
@@ -233,6 +223,20 @@ class AbovePole(Chart):
         return bracketed(0.5 * (left + right), jnp.clip(slope, 4.0, 50.0), low, high, 0.3)
 
 
+class Forbidden(Chart):
+    label: ClassVar[str] = "annihilation below the mass of the Z'"
+    needs: ClassVar[tuple[str, ...]] = ("m_x", "m_zp")
+
+    def within(self, shape: Shape, t: jax.Array) -> jax.Array:
+        p = shape.params(t)
+        low, high = _FORBIDDEN
+        return (p.m_zp > low * p.m_x) & (p.m_zp < high * p.m_x)
+
+    def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
+        start, low, high = (shape.lightest(v, r) for r in (_FORBIDDEN_RATIO, *_FORBIDDEN[::-1]))
+        return bracketed(start, -_FORBIDDEN_SLOPE, low, high, 0.05)
+
+
 class ZpResonance(Chart):
     label: ClassVar[str] = "the resonance of the Z'"
     needs: ClassVar[tuple[str, ...]] = ("m_x", "m_zp")
@@ -251,4 +255,4 @@ def bracketed(start, slope, low, high, step) -> Bracket:
     return Bracket(*(jnp.asarray(v, float) for v in (start, slope, low, high, step)))
 
 
-KINDS: tuple[Chart, ...] = (Elsewhere(), BelowPole(), AbovePole(), ZpResonance())
+KINDS: tuple[Chart, ...] = (Elsewhere(), BelowPole(), AbovePole(), Forbidden(), ZpResonance())

@@ -91,16 +91,13 @@ class Charts(eqx.Module):
         return self._coordinates.from_unconstrained(t), log_jacobian, self._number(t)
 
     def from_y(self, number: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """y (dimension,) -> w of a chart, and ln |dy/dw|: infinite where no w gives y (the density
-        of what is drawn in w is zero there), with any finite w."""
+        """y (dimension,), a point of a chart, -> its w there, and ln |dy/dw|; of another chart's
+        point something finite."""
         if self.flat:
             return y, jnp.zeros(())
         t = self._coordinates.to_unconstrained(y)
         v = _choose(number, [t if c is None else c.closed(self._shape, t) for c in self.each])
-        everywhere = jnp.ones((), bool)
-        reached = [everywhere if c is None else c.reached(self._shape, t) for c in self.each]
-        log_jacobian = jnp.where(_choose(number, reached), self._opened(number, v)[1], jnp.inf)
-        return self._placed(number, v, -1.0), log_jacobian
+        return self._placed(number, v, -1.0), self._opened(number, v)[1]
 
     def potential(self, number: jax.Array, w: jax.Array) -> jax.Array:
         """-ln(posterior density in w), with a gradient in reverse mode.

@@ -44,7 +44,7 @@ FULL = FitSettings(
     moves=16,
     learn=LearnSettings(walkers=1024, walks=12, sweeps=3, epochs=30, draws=60_000, rounds=2),
     nuts=NutsSettings(
-        chains=16, warmup_blocks=28, blocks=220, transitions=2, sweeps=12, max_tree_depth=4
+        chains=8, warmup_blocks=40, blocks=440, transitions=2, sweeps=12, max_tree_depth=4
     ),
 )
 QUICK = FitSettings(
@@ -140,7 +140,7 @@ def run(
         Charts.of(target),
         n,
         learned.population,
-        Proposals(learned.unused, learned.density, total, seed),
+        Proposals(learned.unused, learned.density.log_density, total, seed),
         {part.number: part.walkers for part in learned.parts},
     )
     if state.chains is None:

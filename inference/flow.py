@@ -29,9 +29,12 @@ with warnings.catch_warnings():
     # tqdm, in a notebook without ipywidgets: its bar is switched off here.
     warnings.filterwarnings("ignore", message="IProgress not found")
     from flowjax.train import fit_to_data
+    from flowjax.train.losses import MaximumLikelihoodLoss
 
 _LAYERS, _WIDTH, _KNOTS, _INTERVAL = 6, 64, 12, 4.0
 _BATCH, _RATE = 1024, 5e-3
+_LOSS = MaximumLikelihoodLoss()
+"""Compiled anew for another instance, though there is nothing in it."""
 _ROWS = 64
 """Points a compiled call; what falls short is padded."""
 
@@ -85,10 +88,8 @@ class Flow:
             jax.random.key(seed),
             _untrained(dimension),
             data=jnp.asarray(np.arcsinh((y - centre) / scale)),
-            optimizer=optax.chain(
-                optax.clip_by_global_norm(5.0),
-                optax.adam(optax.cosine_decay_schedule(_RATE, steps, 0.02)),
-            ),
+            loss_fn=_LOSS,
+            optimizer=_optimizer(steps),
             max_epochs=epochs,
             max_patience=epochs,
             batch_size=batch,
@@ -109,6 +110,14 @@ class Flow:
         return inside - 0.5 * np.log1p(u**2).sum(axis=1) - np.log(self.scale).sum()
 
 
+@functools.cache
+def _optimizer(steps: int) -> optax.GradientTransformation:
+    """One for each number of steps: the training is compiled for an instance."""
+    rate = optax.cosine_decay_schedule(_RATE, steps, 0.02)
+    return optax.chain(optax.clip_by_global_norm(5.0), optax.adam(rate))
+
+
+@functools.cache
 def _untrained(dimension: int) -> Transformed:
     return coupling_flow(
         jax.random.key(0),

@@ -13,7 +13,6 @@ import dataclasses
 import numpy as np
 from scipy.special import logsumexp
 
-from .flow import Density
 from .target import Evaluated, Target, evaluate
 
 
@@ -40,7 +39,12 @@ class Importance:
 
     @property
     def efficiency(self) -> float:
-        return float(1.0 / (len(self.log_weights) * np.sum(self.weights**2)))
+        return self.effective / len(self.log_weights)
+
+    @property
+    def effective(self) -> float:
+        """Independent draws that these are worth (Kish)."""
+        return float(1.0 / np.sum(self.weights**2))
 
     def share(self, inside: np.ndarray) -> tuple[float, float]:
         """Posterior probability of a region and its error; ``inside`` (n,) bool."""
@@ -48,7 +52,7 @@ class Importance:
         p = float(np.sum(weights[inside]))
         return p, float(np.sqrt(np.sum(weights**2 * (inside - p) ** 2)))
 
-    def __getitem__(self, rows: slice) -> Importance:
+    def __getitem__(self, rows: slice | np.ndarray) -> Importance:
         """Some of the draws."""
         return Importance(self.points[rows], self.log_weights[rows])
 
@@ -65,9 +69,8 @@ class Importance:
         return self.points[np.minimum(chosen, len(kept) - 1)]
 
 
-def importance(target: Target, density: Density, n: int, rng: np.random.Generator) -> Importance:
-    """``n`` draws of ``density``, weighted."""
-    points = evaluate(target, density.draw(rng, n))
-    return Importance(
-        points, points.log_prior + points.log_likelihood - density.log_density(points.y)
-    )
+def importance(target: Target, y: np.ndarray, log_density: np.ndarray) -> Importance:
+    """Draws y (n, dimension) of a density, weighted; ``log_density`` (n,) is ln of it there,
+    infinite for a draw that counts as nothing."""
+    points = evaluate(target, y)
+    return Importance(points, points.log_prior + points.log_likelihood - log_density)

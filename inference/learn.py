@@ -28,8 +28,9 @@ _FLOW_SHARE = 0.8
 _LEAST_SHARE = 0.1
 """Of the draws for a chart, at least, before they are normalised: its share is not known well."""
 _LEAST = 32
-"""Members below which a chart is tempered by itself, and left out if that finds no more."""
-_PRIOR_DRAWS, _MOVES, _THIN = 64, 12, 1e-3
+"""Members, in independent ones, below which a chart is tempered by itself; draws of the prior
+of finite likelihood below which it is left out."""
+_PRIOR_DRAWS, _MOVES, _THIN = 32, 12, 1e-3
 """Of that: draws of the prior over those wanted, sweeps a stage, first width of the shell [dex]."""
 _TRUSTED = 50.0
 """Weighted draws, in independent ones, below which the walk knows the posterior better."""
@@ -57,22 +58,6 @@ class LearnSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class InChart:
-    """``density`` of the coordinates w of a chart, as a density over y."""
-
-    density: Density
-    charts: Charts
-    number: int
-
-    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        return to_y(self.charts, self.number, self.density.draw(rng, n))[0]
-
-    def log_density(self, y: np.ndarray) -> np.ndarray:
-        w, log_jacobian = from_y(self.charts, self.number, y)
-        return self.density.log_density(w) - log_jacobian
-
-
-@dataclasses.dataclass(frozen=True)
 class Part:
     """What a chart holds of the posterior."""
 
@@ -80,9 +65,47 @@ class Part:
     """of the chart"""
     share: float
     """of the population"""
-    density: InChart
+    density: Density
+    """of w"""
     walkers: np.ndarray
     """(walkers, dimension) in w"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Patchwork:
+    """A density over y: a point is drawn in the w of some part's chart, and counts only if that is
+    the chart that has it. What leaves is thrown away; all integrates to one together with it."""
+
+    charts: Charts
+    parts: tuple[Part, ...]
+    shares: np.ndarray
+    """(parts,) of the draws, sum 1"""
+
+    def draw(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """y (n, dimension), and ln of the density there: infinite for what has left its chart."""
+        drawn, densities = [], []
+        for part, share, k in zip(
+            self.parts, self.shares, rng.multinomial(n, self.shares), strict=True
+        ):
+            if k:
+                w = part.density.draw(rng, int(k))
+                y, log_jacobian = to_y(self.charts, part.number, w)
+                density = np.log(share) + part.density.log_density(w) - log_jacobian
+                inside = numbers(self.charts, y) == part.number
+                drawn.append(y)
+                densities.append(np.where(inside, density, np.inf))
+        order = rng.permutation(n)
+        return np.concatenate(drawn)[order], np.concatenate(densities)[order]
+
+    def log_density(self, y: np.ndarray) -> np.ndarray:
+        """ln density (n,) at y (n, dimension)."""
+        of, found = numbers(self.charts, y), np.full(len(y), -np.inf)
+        for part, share in zip(self.parts, self.shares, strict=True):
+            rows = np.flatnonzero(of == part.number)
+            if len(rows):
+                w, log_jacobian = from_y(self.charts, part.number, y[rows])
+                found[rows] = np.log(share) + part.density.log_density(w) - log_jacobian
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +114,7 @@ class Learned:
 
     parts: tuple[Part, ...]
     """the last round's"""
-    density: Mixture
+    density: Patchwork
     """what was weighted"""
     population: Evaluated
     """equally weighted draws of the posterior, but for large weights that were cut: from the first
@@ -113,52 +136,55 @@ def learn(
 ) -> Learned:
     """Learn from a population that follows the posterior; ``progress`` hears share and step."""
     rng = np.random.default_rng([seed, 3])
-    charts, points = Charts.of(target), population
+    charts, known = Charts.of(target), Importance(population, np.zeros(len(population.y)))
     for number in range(settings.rounds):
         last = number + 1 == settings.rounds
 
         def said(share: float, text: str, done: float = number) -> None:
             progress((done + share) / settings.rounds, text)
 
-        parts = _parts(charts, points, settings, rng, seed, said)
+        parts = _parts(charts, known, settings, rng, seed, said)
         shares = np.array([max(part.share, _LEAST_SHARE) for part in parts])
-        density = Mixture([part.density for part in parts], shares / shares.sum())
+        density = Patchwork(charts, parts, shares / shares.sum())
         said(0.7, "weighting draws of what was learned")
         draws = settings.draws if last else settings.draws // _FIRST_DRAWS
-        weighted = importance(target, density, draws, rng)
+        weighted = importance(target, *density.draw(rng, draws))
         seen = weighted[: draws // _STARTS] if last else weighted
-        if seen.efficiency * len(seen.log_weights) > _TRUSTED:
-            points = seen.resampled(len(population.y), rng)
+        if seen.effective > _TRUSTED:
+            known = seen
     progress(1.0, f"{weighted.efficiency:.1%} of the draws count")
-    return Learned(parts, density, points, weighted)
+    return Learned(parts, density, known.resampled(len(population.y), rng), weighted)
 
 
 def _parts(
     charts: Charts,
-    points: Evaluated,
+    known: Importance,
     settings: LearnSettings,
     rng: np.random.Generator,
     seed: int,
     progress: Callable[[float, str], None],
 ) -> tuple[Part, ...]:
-    of, n = numbers(charts, points.y), len(charts.each)
+    of, n = numbers(charts, known.points.y), len(charts.each)
     parts = []
     for k in range(n):
         progress(0.7 * k / n, f"learning {charts.label(k)}")
-        members, share = points[of == k], float(np.mean(of == k))
-        if len(members.y) < _LEAST:
-            members = _tempered(charts, k, settings.walkers // 2, rng)
-        if len(members.y) >= _LEAST:
-            parts.append(_part(charts, k, members, share, settings, rng, seed))
+        inside = known[of == k]
+        if np.isfinite(inside.log_weights).any() and inside.effective >= _LEAST:
+            members = inside.resampled(settings.walkers, rng)
+        else:
+            members = _tempered(charts, k, settings.walkers, rng)
+        if len(members.y):
+            parts.append(_part(charts, k, members, known.share(of == k)[0], settings, rng, seed))
     return tuple(parts)
 
 
 def _tempered(charts: Charts, number: int, n: int, rng: np.random.Generator) -> Evaluated:
     """``n`` points of the posterior inside a chart; none if it has hardly any of the prior."""
     y = smc.prior_draws(charts.target, _PRIOR_DRAWS * n, rng)
-    y = y[numbers(charts, y) == number][:n]
-    if len(y) < _LEAST:
-        return Evaluated(y[:0], y[:0, 0], y[:0, 0])
+    y = y[numbers(charts, y) == number][: n // 2]
+    nothing = Evaluated(y[:0], y[:0, 0], y[:0, 0])
+    if not len(y):
+        return nothing
     w, _ = from_y(charts, number, y)
     axis = charts.axis(number)
     if axis is not None:
@@ -169,10 +195,13 @@ def _tempered(charts: Charts, number: int, n: int, rng: np.random.Generator) -> 
         return evaluate_in(charts, number, w)
 
     stage = smc.Stage(0.0, 0.0, evaluated(w), 1.0, 0)
+    if np.isfinite(stage.points.log_likelihood).sum() < _LEAST:
+        return nothing
     while stage.beta < 1.0:
         *_, (stage, _) = smc.run_stage(evaluated, stage, _MOVES, rng)
     y, log_jacobian = to_y(charts, number, stage.points.y)
-    return Evaluated(y, stage.points.log_prior - log_jacobian, stage.points.log_likelihood)
+    found = Evaluated(y, stage.points.log_prior - log_jacobian, stage.points.log_likelihood)
+    return found[rng.integers(len(y), size=n)]
 
 
 def _part(
@@ -184,9 +213,6 @@ def _part(
     rng: np.random.Generator,
     seed: int,
 ) -> Part:
-    if len(members.y) < settings.walkers:
-        members = members[rng.integers(len(members.y), size=settings.walkers)]
-
     def evaluated(w: np.ndarray) -> Evaluated:
         return evaluate_in(charts, number, w)
 
@@ -201,4 +227,4 @@ def _part(
     w = np.concatenate(walked[settings.walks // 3 :])
     parts = (Flow.fit(w, settings.epochs, seed), Archive.of(points.y))
     density = Mixture(parts, (_FLOW_SHARE, 1.0 - _FLOW_SHARE))
-    return Part(number, share, InChart(density, charts, number), points.y)
+    return Part(number, share, density, points.y)

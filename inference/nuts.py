@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,10 +32,9 @@ from lmltdm_jax.numerics.compiling import top_level_jit
 
 from .archive import Archive
 from .charts import Charts, evaluate_in, from_y, numbers, to_y
-from .flow import Density
 from .importance import Importance
 from .jumps import proposer, sweep
-from .target import Evaluated, evaluate
+from .target import THREADS, Evaluated, evaluate
 
 TARGET_ACCEPT = 0.98
 """High: steps must be short beside walls that no chart removes."""
@@ -187,8 +187,8 @@ class Proposals:
     """Weighted draws, dealt out to chains: each once."""
 
     draws: Importance
-    density: Density
-    """that they are of"""
+    log_density: Callable[[np.ndarray], np.ndarray]
+    """ln of the density that they are of, (n, dimension) -> (n,)"""
     blocks: int
     seed: int
 
@@ -197,7 +197,7 @@ class Proposals:
         chains = len(points.y)
         each = len(self.draws.log_weights) // (chains * self.blocks)
         rng = np.random.default_rng([self.seed, 2, number])
-        log_w = points.log_prior + points.log_likelihood - self.density.log_density(points.y)
+        log_w = points.log_prior + points.log_likelihood - self.log_density(points.y)
         for i in range(each):
             start = (number * each + i) * chains
             new = self.draws[start : start + chains]
@@ -234,6 +234,7 @@ class Sampler:
         straight = [walkers.get(number, some) for number in range(len(charts.each))]
         self._covariances = np.stack([bulk_covariance(w) for w in straight])
         n = len(straight)
+        self._compiled = False
         self._masses = self._first(population.y[:n], 0, self._covariances).adapt_state
 
     def _first(self, y: np.ndarray, seed: int, covariances: np.ndarray) -> HMCState:
@@ -263,9 +264,7 @@ class Sampler:
         state, steps = chains
         state = state._replace(z=jnp.asarray(w), potential_energy=jnp.asarray(energies))
         given = np.zeros(len(of)) if steps is None else steps[of]
-        state, trace, path = _transitions(
-            self.charts, self.settings, self._masses, state, of, given, points.y
-        )
+        state, trace, path = self._moved(state, of, given, points.y)
         shape = (self.settings.chains, self.settings.transitions)
         y = np.asarray(path)
         drawn = evaluate(self.charts.target, y.reshape(-1, y.shape[-1]))
@@ -282,6 +281,23 @@ class Sampler:
         if steps is not None:
             points = self.proposals.offered(points, number)
         return Chains(state, steps), self._walked(points, number), block
+
+    def _moved(self, *of_chains: Any) -> Any:
+        """:func:`_transitions` of all chains; on a CPU half of them on each of two threads."""
+
+        def work(part: int) -> Any:
+            some = jax.tree.map(lambda a: jnp.split(jnp.asarray(a), parts)[part], of_chains)
+            out = _transitions(self.charts, self.settings, self._masses, *some)
+            return jax.block_until_ready(out)
+
+        parts = THREADS if jax.default_backend() == "cpu" else 1
+        parts = parts if self.settings.chains % parts == 0 else 1
+        # Both at once would compile twice.
+        first = [] if self._compiled else [work(0)]
+        self._compiled = True
+        with ThreadPoolExecutor(parts) as pool:
+            found = [*first, *pool.map(work, range(len(first), parts))]
+        return jax.tree.map(lambda *a: jnp.concatenate(a), *found)
 
     def _walked(self, points: Evaluated, number: int) -> Evaluated:
         """Points after population sweeps, each inside its chart."""
@@ -304,11 +320,12 @@ class Sampler:
         return Evaluated(y, walked.log_prior - log_jacobian, walked.log_likelihood)
 
     def _pooled(self, step_sizes: np.ndarray, of: np.ndarray) -> np.ndarray:
-        """(charts,): median of what the chains in each found; the least for those without.
+        """(charts,): the least that the chains in each found; of all charts for those without.
 
         Of the last steps, not of NumPyro's average over the warm-up, which so few transitions leave
-        too large where the integrator becomes unstable at once.
+        too large where the integrator becomes unstable at once; the least, because the walls of a
+        chart are not where every chain is.
         """
-        found = {number: np.median(step_sizes[of == number]) for number in np.unique(of)}
+        found = {number: np.min(step_sizes[of == number]) for number in np.unique(of)}
         least = min(found.values())
         return np.array([found.get(number, least) for number in range(len(self.charts.each))])

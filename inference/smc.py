@@ -85,8 +85,12 @@ def prior_draws(target: Target, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def next_beta(log_likelihood: np.ndarray, beta: float) -> float:
-    """The temperature at which the weights keep ``ESS_FRACTION`` of the population, at most 1."""
+    """The temperature at which the weights keep ``ESS_FRACTION`` of the population, at most 1.
+
+    Of the members whose likelihood is not zero: those are lost at any temperature.
+    """
     finite = log_likelihood - log_likelihood.max()
+    members = np.isfinite(finite).sum()
 
     def excess(step: float) -> float:
         # Also for step = 0, where 0 times minus infinity would be no number.
@@ -94,7 +98,7 @@ def next_beta(log_likelihood: np.ndarray, beta: float) -> float:
             np.isfinite(finite), step * np.where(np.isfinite(finite), finite, 0.0), -np.inf
         )
         log_ess = 2.0 * logsumexp(log_w) - logsumexp(2.0 * log_w)
-        return log_ess - np.log(ESS_FRACTION * len(finite))
+        return log_ess - np.log(ESS_FRACTION * members)
 
     if excess(1.0 - beta) >= 0.0:
         return 1.0

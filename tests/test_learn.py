@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from lmltdm_jax.inference import smc
 from lmltdm_jax.inference.archive import Archive
+from lmltdm_jax.inference.charts import Charts
 from lmltdm_jax.inference.coordinates import Coordinates
 from lmltdm_jax.inference.fit import build_target
 from lmltdm_jax.inference.flow import Flow, Mixture
 from lmltdm_jax.inference.importance import importance
-from lmltdm_jax.inference.learn import Learned, LearnSettings, learn
+from lmltdm_jax.inference.learn import Learned, LearnSettings, Patchwork, learn
 from lmltdm_jax.inference.target import Target, evaluate
 
 FAILURE_PROBABILITY = 1e-4
@@ -192,6 +193,11 @@ def test_a_mixture_is_normalised_and_drawn_by_its_shares(flow):
     np.testing.assert_allclose(away, np.log(0.2), atol=1e-6)
 
 
+def drawn(target, density, n, rng):
+    y = density.draw(rng, n)
+    return importance(target, y, density.log_density(y))
+
+
 def test_the_error_of_the_evidence_is_its_scatter():
     """Forty repetitions with a density that is too wide: pulls have unit width."""
     rng = np.random.default_rng(6)
@@ -203,7 +209,7 @@ def test_the_error_of_the_evidence_is_its_scatter():
             return jnp.sum(normal(y, 0.0, 0.7))
 
     target = Narrow()
-    runs = [importance(target, wide, 1500, np.random.default_rng(s)) for s in range(40)]
+    runs = [drawn(target, wide, 1500, np.random.default_rng(s)) for s in range(40)]
     pulls = [(r.log_z + 4 * np.log(2 * BOX)) / r.log_z_error for r in runs]
     assert np.std(pulls) == pytest.approx(1.0, abs=4 / np.sqrt(80))
     assert np.mean(pulls) == pytest.approx(0.0, abs=4 / np.sqrt(40))
@@ -212,13 +218,14 @@ def test_the_error_of_the_evidence_is_its_scatter():
 def test_a_part_of_the_draws_has_the_same_weights():
     rng = np.random.default_rng(7)
     wide = Archive.of(rng.normal(0.0, 1.5, size=(300, 4)))
-    weighted = importance(UnequalMixture(), wide, 3000, rng)
+    weighted = drawn(UnequalMixture(), wide, 3000, rng)
     rest = weighted[600:]
     np.testing.assert_array_equal(rest.log_weights, weighted.log_weights[600:])
     np.testing.assert_array_equal(rest.points.y, weighted.points.y[600:])
     both = np.logaddexp(np.log(0.2) + weighted[:600].log_z, np.log(0.8) + rest.log_z)
     assert both == pytest.approx(weighted.log_z)
-    learned = Learned((), wide, weighted.points, weighted)
+    nothing = Patchwork(Charts.of(UnequalMixture()), (), np.ones(0))
+    learned = Learned((), nothing, weighted.points, weighted)
     assert len(learned.unused.log_weights) == 2400
 
 

@@ -151,6 +151,14 @@ def test_jumps_leave_the_posterior_alone_whatever_the_archive(stages):
     np.testing.assert_allclose(np.cov(inside.T), COVARIANCE, atol=4 * np.sqrt(2 / n))
 
 
+def test_temperature_where_most_members_are_impossible():
+    """They are lost at once; the others are weighted as if they were all."""
+    rng = np.random.default_rng(4)
+    possible = -1e4 * rng.uniform(size=200)
+    both = np.concatenate([possible, np.full(800, -np.inf)])
+    assert smc.next_beta(both, 0.0) == pytest.approx(smc.next_beta(possible, 0.0))
+
+
 def test_jumps_cross_between_modes(stages):
     y = stages[0].points.y
     archive, rng = Archive.of(y), np.random.default_rng(5)
@@ -164,8 +172,9 @@ def test_jumps_cross_between_modes(stages):
 def proposals(y, n, blocks):
     """Weighted draws of the kernel density of points."""
     archive = Archive.of(y)
-    draws = importance(TARGET, archive, n, np.random.default_rng(7))
-    return nuts.Proposals(draws, archive, blocks, 0)
+    y = archive.draw(np.random.default_rng(7), n)
+    draws = importance(TARGET, y, archive.log_density(y))
+    return nuts.Proposals(draws, archive.log_density, blocks, 0)
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +201,7 @@ def test_nuts_with_jumps_has_the_right_moments(sampled):
     assert y[..., 1].std() == pytest.approx(1.0, abs=0.1)
     assert y[..., 2].std() == pytest.approx(0.2, abs=0.02)
     assert np.mean([block.diverging.mean() for block in blocks]) < 0.05
-    assert 0.6 < np.mean([block.acceptance.mean() for block in blocks]) < 0.99
+    assert 0.6 < np.mean([block.acceptance.mean() for block in blocks]) < 0.999
 
 
 def test_the_gradient_is_fresh_after_jumps(sampled):
