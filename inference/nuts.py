@@ -320,12 +320,13 @@ class Sampler:
         return Evaluated(y, walked.log_prior - log_jacobian, walked.log_likelihood)
 
     def _pooled(self, step_sizes: np.ndarray, of: np.ndarray) -> np.ndarray:
-        """(charts,): the least that the chains in each found; of all charts for those without.
+        """(charts,): half of the least that the chains in each found; of all charts for those
+        without.
 
         Of the last steps, not of NumPyro's average over the warm-up, which so few transitions leave
-        too large where the integrator becomes unstable at once; the least, because the walls of a
-        chart are not where every chain is.
+        too large where the integrator becomes unstable at once. Half of the least, because one or
+        two chains a chart do not meet all of its walls while they look for a step.
         """
-        found = {number: np.min(step_sizes[of == number]) for number in np.unique(of)}
+        found = {number: 0.5 * np.min(step_sizes[of == number]) for number in np.unique(of)}
         least = min(found.values())
         return np.array([found.get(number, least) for number in range(len(self.charts.each))])

@@ -1,6 +1,6 @@
 """Threads that call a likelihood one point at a time, answered in batches.
 
-dynesty moves points one by one, and a compiled likelihood answers 32 of them in the time of a few.
+dynesty moves points one by one, and a compiled likelihood answers 32 calls in the time of a few.
 Each of ``size`` threads runs one of dynesty's tasks; a call waits until all that run have called.
 """
 
