@@ -39,18 +39,8 @@ from .prior import Prior, soft_box_inverse
 _COUPLING_SLOPE = 4.4
 """|d ln Omega h2/d log10 lambda| where sigma v goes as lambda^2; less than 2 ln 10, as freeze-out
 moves. Searches start with it."""
-_RESONANCE_SLOPE, _RESONANCE_RATIO = 58.0, 2.7
-"""-d ln Omega h2/d log10 m_x at the resonance of the Z', and m_zp/m_x there: medians of draws of
-``talk2024``, where searches start."""
 SAME = 1e-6
 """Steps [dex] too small for a difference quotient."""
-_RESONANCE = (1.95, 4.5)
-"""m_zp/m_x where the Z' does the annihilation."""
-_FORBIDDEN = (1.0, 1.3)
-"""m_zp/m_x from which thermal motion reaches Z'Z'."""
-_FORBIDDEN_SLOPE, _FORBIDDEN_RATIO = 100.0, 1.12
-"""-d ln Omega h2/d log10 m_x there, 2 x_f ln 10 with freeze-out at m_x/T = x_f = 22, and m_zp/m_x:
-where searches start."""
 _BISECTIONS = 10
 """Of the estimate, where the search starts above the pole."""
 _NEAR_POLE = -4.0
@@ -223,32 +213,47 @@ class AbovePole(Chart):
         return bracketed(0.5 * (left + right), jnp.clip(slope, 4.0, 50.0), low, high, 0.3)
 
 
-class Forbidden(Chart):
+class AlongMx(Chart):
+    """Along m_x, between two ratios m_zp/m_x: Omega h2 falls steeply with m_x, whatever H1 does."""
+
+    needs: ClassVar[tuple[str, ...]] = ("m_x", "m_zp")
+    ratios: eqx.AbstractClassVar[tuple[float, float]]
+    """m_zp/m_x at the ends"""
+    searched: eqx.AbstractClassVar[tuple[float, float, float]]
+    """m_zp/m_x where a search starts, and its largest and least"""
+    slope: eqx.AbstractClassVar[float]
+    """d ln Omega h2/d log10 m_x, where a search starts"""
+    step: eqx.AbstractClassVar[float]
+    """largest [dex]"""
+
+    def within(self, shape: Shape, t: jax.Array) -> jax.Array:
+        p = shape.params(t)
+        low, high = self.ratios
+        return (p.m_zp > low * p.m_x) & (p.m_zp < high * p.m_x)
+
+    def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
+        start, low, high = (shape.lightest(v, ratio) for ratio in self.searched)
+        return bracketed(start, self.slope, low, high, self.step)
+
+
+class Forbidden(AlongMx):
+    """Slope: -2 x_f ln 10, with freeze-out at m_x/T = x_f = 22."""
+
     label: ClassVar[str] = "annihilation below the mass of the Z'"
-    needs: ClassVar[tuple[str, ...]] = ("m_x", "m_zp")
-
-    def within(self, shape: Shape, t: jax.Array) -> jax.Array:
-        p = shape.params(t)
-        low, high = _FORBIDDEN
-        return (p.m_zp > low * p.m_x) & (p.m_zp < high * p.m_x)
-
-    def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
-        start, low, high = (shape.lightest(v, r) for r in (_FORBIDDEN_RATIO, *_FORBIDDEN[::-1]))
-        return bracketed(start, -_FORBIDDEN_SLOPE, low, high, 0.05)
+    ratios: ClassVar[tuple[float, float]] = (1.0, 1.3)
+    searched: ClassVar[tuple[float, float, float]] = (1.12, 1.3, 1.0)
+    slope: ClassVar[float] = -100.0
+    step: ClassVar[float] = 0.05
 
 
-class ZpResonance(Chart):
+class ZpResonance(AlongMx):
+    """Slope and start: medians of draws of ``talk2024``."""
+
     label: ClassVar[str] = "the resonance of the Z'"
-    needs: ClassVar[tuple[str, ...]] = ("m_x", "m_zp")
-
-    def within(self, shape: Shape, t: jax.Array) -> jax.Array:
-        p = shape.params(t)
-        low, high = _RESONANCE
-        return (p.m_zp > low * p.m_x) & (p.m_zp < high * p.m_x)
-
-    def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
-        start, low, high = (shape.lightest(v, ratio) for ratio in (_RESONANCE_RATIO, 10.0, 2.0))
-        return bracketed(start, -_RESONANCE_SLOPE, low, high, 0.1)
+    ratios: ClassVar[tuple[float, float]] = (1.95, 4.5)
+    searched: ClassVar[tuple[float, float, float]] = (2.7, 10.0, 2.0)
+    slope: ClassVar[float] = -58.0
+    step: ClassVar[float] = 0.1
 
 
 def bracketed(start, slope, low, high, step) -> Bracket:

@@ -64,7 +64,7 @@ class Part:
     number: int
     """of the chart"""
     share: float
-    """of the population"""
+    """of what was known before"""
     density: Density
     """of w"""
     walkers: np.ndarray

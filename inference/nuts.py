@@ -182,6 +182,19 @@ def bulk_covariance(y: np.ndarray) -> np.ndarray:
     return np.atleast_2d(np.cov(np.clip(y, centre - width, centre + width).T))
 
 
+def pooled(step_sizes: np.ndarray, of: np.ndarray, charts: int) -> np.ndarray:
+    """(charts,): half of the least that the chains in each chart ``of`` (chains,) found; of all
+    charts for those without.
+
+    Of the last steps, not of NumPyro's average over the warm-up, which so few transitions leave too
+    large where the integrator becomes unstable at once. Half of the least, because one or two
+    chains a chart do not meet all of its walls while they look for a step.
+    """
+    found = {number: 0.5 * np.min(step_sizes[of == number]) for number in np.unique(of)}
+    least = min(found.values())
+    return np.array([found.get(number, least) for number in range(charts)])
+
+
 @dataclasses.dataclass(frozen=True)
 class Proposals:
     """Weighted draws, dealt out to chains: each once."""
@@ -277,7 +290,8 @@ class Sampler:
         )
         points = drawn[np.arange(shape[0]) * shape[1] + shape[1] - 1]
         if number + 1 == self.settings.adapting:
-            steps = self._pooled(np.asarray(state.adapt_state.step_size), of)
+            found = np.asarray(state.adapt_state.step_size)
+            steps = pooled(found, of, len(self.charts.each))
         if steps is not None:
             points = self.proposals.offered(points, number)
         return Chains(state, steps), self._walked(points, number), block
@@ -318,15 +332,3 @@ class Sampler:
             walked, _ = sweep(rng, lambda w: evaluate_in(self.charts, of, w), walked, propose)
         y, log_jacobian = to_y(self.charts, of, walked.y)
         return Evaluated(y, walked.log_prior - log_jacobian, walked.log_likelihood)
-
-    def _pooled(self, step_sizes: np.ndarray, of: np.ndarray) -> np.ndarray:
-        """(charts,): half of the least that the chains in each found; of all charts for those
-        without.
-
-        Of the last steps, not of NumPyro's average over the warm-up, which so few transitions leave
-        too large where the integrator becomes unstable at once. Half of the least, because one or
-        two chains a chart do not meet all of its walls while they look for a step.
-        """
-        found = {number: 0.5 * np.min(step_sizes[of == number]) for number in np.unique(of)}
-        least = min(found.values())
-        return np.array([found.get(number, least) for number in range(len(self.charts.each))])
