@@ -218,7 +218,6 @@ def test_the_gradient_is_fresh_after_jumps(sampled):
 def test_one_step_size_after_warm_up(sampled):
     (state, step_sizes), _ = sampled
     assert np.all(np.asarray(state.i) == 70 * 4)
-    print("STEP", step_sizes, np.asarray(state.adapt_state.step_size))
     assert step_sizes.shape == (1,) and 0.01 < step_sizes[0] < 3.0
 
 
