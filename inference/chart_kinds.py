@@ -6,14 +6,14 @@ becomes too light to annihilate to Z'Z'. :mod:`charts` measures a point along on
 place where Omega h2 is 0.12. v are the prior's unconstrained coordinates t (:mod:`prior`), but for
 what is said here:
 
-* ``BelowPole``, 2 m_zp < m_h1 < 2 m_x: along lambda_phix. m_x is log10(m_x/m_zp - 1), and m_h1 the
-  logarithm of the ratio of its distances from both walls, which puts all walls at infinity.
-* ``AbovePole``, m_h1 > 2 m_x, m_zp < m_x: along m_h1, with lambda/m_h1 for lambda_phix. More
-  coupling makes H1 wider by H1 -> X X*, so that two couplings give the same Omega h2; they meet in
-  a fold. With X X* -> H1* -> Z'Z' far above the pole sigma v ~ lambda^2/(m_h1^4 + m_h1^2 Gamma^2),
-  and Gamma/m_h1 ~ (lambda/m_h1)^2: at fixed lambda/m_h1 it falls like m_h1^-2 on both branches and
-  in the fold. m_h1 is log10(m_h1/(2 m_x) - 1): near the pole Omega h2 changes as fast as the
-  distance from it does, so that the shell is as thick there. m_x is log10(m_x/m_zp - 1).
+* ``BelowPole``, 2 m_zp < m_h1 < 2 m_x: along lambda_phix. Walls are at infinity: close to one,
+  log10 m is replaced by the logarithm of the distance from it. m_h1 is measured from 2 m_zp, m_x
+  from m_h1/2, in that order: far from the walls both are what they were, and data that want one
+  m_h1 are not bent.
+* ``AbovePole``, m_h1 > 2 m_x, m_zp < m_x: along m_x, which is measured from the wall m_h1/2 in the
+  same way, with lambda/m_h1 for lambda_phix. More coupling makes H1 wider by H1 -> X X*, so that
+  two couplings give the same Omega h2, and they meet in a fold; but Omega h2 falls all the way from
+  m_x = m_zp, where Z'Z' opens, to the pole. On both branches and in the fold there is one m_x.
 * ``Forbidden``, m_x < m_zp < 1.3 m_x: along m_x. Only the thermal tail annihilates to Z'Z', through
   H1 or the gauge coupling: Omega h2 falls like exp(-44 ln m_x), whatever lambda_phix is.
 * ``ZpResonance``, 1.95 m_x < m_zp < 4.5 m_x: along m_x. X X* annihilate through the Z' itself, and
@@ -43,8 +43,8 @@ SAME = 1e-6
 """Steps [dex] too small for a difference quotient."""
 _BISECTIONS = 10
 """Of the estimate, where the search starts above the pole."""
-_NEAR_POLE = -4.0
-"""Least log10(m_h1/(2 m_x) - 1) that is searched."""
+_NEAR_POLE = 4.0
+"""-log10 of the least distance [dex] of m_x from m_h1/2 that is searched."""
 _EDGE = 1e-9
 """Least distance [dex] from a wall or an end of the prior box."""
 
@@ -124,93 +124,82 @@ class BelowPole(Elsewhere):
     needs: ClassVar[tuple[str, ...]] = ("lambda_phix", "m_h1", "m_x", "m_zp")
 
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
-        low, high = self._walls(shape, t)
-        m_h1 = t[shape.index("m_h1")]
-        return (low < m_h1) & (m_h1 < high)
+        above_zp = t[shape.index("m_h1")] > self._threshold(shape, t)
+        return above_zp & (t[shape.index("m_x")] > pole(shape, t))
 
     def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
         m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
-        beyond, log_slope = _beyond(v[m_x])
-        t = v.at[m_x].set(shape.lightest(v, 1.0) + beyond)
-        low, high = self._walls(shape, t)
-        u = v[m_h1]
-        log_slope += jax.nn.log_sigmoid(u) + jax.nn.log_sigmoid(-u) + jnp.log(high - low)
-        return t.at[m_h1].set(low + (high - low) * jax.nn.sigmoid(u)), log_slope
+        beyond, log_slope = _beyond(v[m_h1], self._threshold(shape, v))
+        t = v.at[m_h1].set(beyond)
+        beyond, another = _beyond(v[m_x], pole(shape, t))
+        return t.at[m_x].set(beyond), log_slope + another
 
     def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
         m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
-        low, high = self._walls(shape, t)
-        above = jnp.maximum(t[m_h1] - low, _EDGE)
-        below = jnp.maximum(high - t[m_h1], _EDGE)
-        v = t.at[m_h1].set(jnp.log(above) - jnp.log(below))
-        return v.at[m_x].set(_not_beyond(t[m_x] - shape.lightest(t, 1.0)))
+        v = t.at[m_x].set(_not_beyond(t[m_x], pole(shape, t)))
+        return v.at[m_h1].set(_not_beyond(t[m_h1], self._threshold(shape, t)))
 
-    def _walls(self, shape: Shape, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """t of m_h1 = 2 m_zp and of 2 m_x; never upside down."""
-        p = shape.params(t)
-        low, high = (shape.unconstrained("m_h1", 2.0 * m) for m in (p.m_zp, p.m_x))
-        return low, jnp.maximum(high, low + _EDGE)
+    def _threshold(self, shape: Shape, t: jax.Array) -> jax.Array:
+        """t of m_h1 = 2 m_zp."""
+        return shape.unconstrained("m_h1", 2.0 * shape.params(t).m_zp)
 
 
-def _beyond(v: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """log10(1 + 10^v) >= 0, v itself where it is large; ln of its slope."""
-    log = math.log(10.0) * v
-    return jax.nn.softplus(log) / math.log(10.0), jax.nn.log_sigmoid(log)
+def pole(shape: Shape, t: jax.Array) -> jax.Array:
+    """t of m_x = m_h1/2."""
+    return shape.unconstrained("m_x", shape.params(t).m_h1 / 2.0)
 
 
-def _not_beyond(beyond: jax.Array) -> jax.Array:
-    """Inverse of :func:`_beyond`; that of the least distance where there is none."""
-    log = math.log(10.0) * jnp.maximum(beyond, _EDGE)
-    return (log + jnp.log(-jnp.expm1(-log))) / math.log(10.0)
+def _beyond(v: jax.Array, wall: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What is above ``wall`` [dex] whatever v is, and v itself where that is far above; ln of the
+    slope."""
+    log = math.log(10.0) * (v - wall)
+    return wall + jax.nn.softplus(log) / math.log(10.0), jax.nn.log_sigmoid(log)
+
+
+def _not_beyond(beyond: jax.Array, wall: jax.Array) -> jax.Array:
+    """Inverse of :func:`_beyond`; that of the least distance from the wall where there is none."""
+    log = math.log(10.0) * jnp.maximum(beyond - wall, _EDGE)
+    return wall + (log + jnp.log(-jnp.expm1(-log))) / math.log(10.0)
 
 
 class AbovePole(Chart):
     label: ClassVar[str] = "the shell above the pole of H1"
-    needs: ClassVar[tuple[str, ...]] = ("m_h1", "lambda_phix", "m_x", "m_zp")
+    needs: ClassVar[tuple[str, ...]] = ("m_x", "m_h1", "lambda_phix", "m_zp")
 
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
-        p = shape.params(t)
-        return (p.m_h1 > 2.0 * p.m_x) & (p.m_zp < p.m_x)
+        m_x = t[shape.index("m_x")]
+        return (m_x < pole(shape, t)) & (m_x > shape.lightest(t, 1.0))
 
     def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-        m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
-        beyond, log_slope = _beyond(v[m_x])
-        t = v.at[m_x].set(shape.lightest(v, 1.0) + beyond)
-        beyond, another = _beyond(v[m_h1])
-        t = t.at[m_h1].set(self._pole(shape, t) + beyond)
-        return self._coupling_moved(shape, t, 1.0), log_slope + another
+        axis, wall = shape.index("m_x"), pole(shape, v)
+        below, log_slope = _beyond(-v[axis], -wall)
+        return self._coupling_moved(shape, v.at[axis].set(-below), 1.0), log_slope
 
     def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
-        m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
-        v = self._coupling_moved(shape, t, -1.0)
-        v = v.at[m_h1].set(_not_beyond(t[m_h1] - self._pole(shape, t)))
-        return v.at[m_x].set(_not_beyond(t[m_x] - shape.lightest(t, 1.0)))
-
-    def _pole(self, shape: Shape, t: jax.Array) -> jax.Array:
-        """t of m_h1 = 2 m_x."""
-        return shape.unconstrained("m_h1", 2.0 * shape.params(t).m_x)
+        axis, wall = shape.index("m_x"), pole(shape, t)
+        v = t.at[axis].set(-_not_beyond(-t[axis], -wall))
+        return self._coupling_moved(shape, v, -1.0)
 
     def _coupling_moved(self, shape: Shape, t: jax.Array, sign: float) -> jax.Array:
         axis = shape.index("lambda_phix")
         return t.at[axis].add(sign * jnp.log10(shape.params(t).m_h1))
 
     def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
-        axis = shape.index("m_h1")
-        top = shape.unconstrained("m_h1", jnp.asarray(jnp.inf))
-        top = top - self._pole(shape, self.opened(shape, v)[0])
-        low, high = _NEAR_POLE, jnp.maximum(_not_beyond(top), _NEAR_POLE)
+        axis, wall = shape.index("m_x"), pole(shape, v)
+        low = -_not_beyond(-shape.lightest(v, 1.0), -wall)
+        high = jnp.maximum(wall + _NEAR_POLE, low)
 
         def excess(s: jax.Array) -> jax.Array:
             return estimated_excess(shape.params(self.opened(shape, v.at[axis].set(s))[0]))
 
         def halved(ends: tuple[jax.Array, jax.Array], _: None):
             middle = 0.5 * (ends[0] + ends[1])
-            above = excess(middle) > 0.0
-            return (jnp.where(above, ends[0], middle), jnp.where(above, middle, ends[1])), None
+            more = excess(middle) > 0.0
+            return (jnp.where(more, middle, ends[0]), jnp.where(more, ends[1], middle)), None
 
-        (left, right), _ = jax.lax.scan(halved, (jnp.asarray(low), high), length=_BISECTIONS)
+        (left, right), _ = jax.lax.scan(halved, (low, high), length=_BISECTIONS)
         slope = (excess(right) - excess(left)) / jnp.maximum(right - left, SAME)
-        return bracketed(0.5 * (left + right), jnp.clip(slope, 4.0, 50.0), low, high, 0.3)
+        return bracketed(0.5 * (left + right), jnp.clip(slope, -50.0, -2.0), low, high, 0.3)
 
 
 class AlongMx(Chart):

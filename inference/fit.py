@@ -42,7 +42,7 @@ class FitSettings:
 FULL = FitSettings(
     particles=2048,
     moves=16,
-    learn=LearnSettings(walkers=1024, walks=12, sweeps=3, epochs=30, draws=60_000, rounds=2),
+    learn=LearnSettings(walkers=1024, walks=12, sweeps=3, epochs=30, draws=60_000, rounds=3),
     nuts=NutsSettings(
         chains=8, warmup_blocks=40, blocks=440, transitions=2, sweeps=12, max_tree_depth=4
     ),
@@ -50,7 +50,7 @@ FULL = FitSettings(
 QUICK = FitSettings(
     particles=512,
     moves=16,
-    learn=LearnSettings(walkers=256, walks=9, sweeps=3, epochs=30, draws=10_000, rounds=1),
+    learn=LearnSettings(walkers=256, walks=9, sweeps=3, epochs=30, draws=10_000, rounds=2),
     nuts=NutsSettings(
         chains=16, warmup_blocks=12, blocks=32, transitions=2, sweeps=12, max_tree_depth=4
     ),
@@ -209,7 +209,7 @@ def _explored(
         def told(share: float, text: str) -> None:
             progress("learn", share, text)
 
-        learned = learn(target, last.points, settings.learn, seed, told)
+        learned = learn(target, last, settings.learn, seed, told)
         checkpoint.keep(learned=learned)
     return last, learned
 

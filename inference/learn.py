@@ -2,16 +2,17 @@
 
 In every chart (:mod:`charts`) the members of the population walk on, which makes them many, and a
 flow (:mod:`flow`) is fitted to where they were. A chart in which tempering has left hardly any is
-tempered once more, from the prior and by itself: there the shell is flat and easily followed.
+tempered once more, from the prior and by itself: there the shell is flat and easily followed. One
+that holds less than 1e-4 of the posterior by that (named approximation) is left out.
 Draws of a mixture of these flows, and of kernels on the walkers, are weighted (:mod:`importance`).
-What the population has hardly seen shows by large weights; a second round starts from the weighted
+What the population has hardly seen shows by large weights; later rounds start from the weighted
 draws. How much of the posterior each chart holds is measured here.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -25,17 +26,24 @@ from .target import Evaluated, Target
 
 _FLOW_SHARE = 0.8
 """Of the draws in a chart; the rest of them comes from the kernels."""
-_LEAST_SHARE = 0.1
-"""Of the draws for a chart, at least, before they are normalised: its share is not known well."""
+_LEAST_SHARE, _LEAST_SHARE_LATER = 0.1, 0.03
+"""Of the draws for a chart, at least, before they are normalised: its share is not known well, in
+the first round even less."""
+_MINOR = 0.05
+"""Of the squares of the weights, which are the variance: a chart with less is not learned again."""
 _LEAST = 32
 """Members, in independent ones, below which a chart is tempered by itself; draws of the prior
 of finite likelihood below which it is left out."""
-_PRIOR_DRAWS, _MOVES, _THIN = 32, 12, 1e-3
-"""Of that: draws of the prior over those wanted, sweeps a stage, first width of the shell [dex]."""
+_PRIOR_DRAWS, _MEMBERS, _MOVES, _THIN = 32_768, 128, 12, 1e-3
+"""Of that: draws of the prior, members at most, sweeps a stage, first width of the shell [dex]."""
+_NEGLIGIBLE = 1e-4
+"""Share of the posterior below which a chart is left out, by what its tempering says at most."""
 _TRUSTED = 50.0
 """Weighted draws, in independent ones, below which the walk knows the posterior better."""
 _FIRST_DRAWS = 3
 """``draws`` over those of a round that another one follows."""
+_MORE_WALKERS, _FEWER_WALKS = 2, 4
+"""Of a later round, over ``walkers``, and walks: weighted draws are many, and independent."""
 _STARTS = 5
 """Draws over those that chains start from; the others are left for them as proposals."""
 
@@ -47,7 +55,7 @@ class LearnSettings:
     walkers: int
     """in each chart; all members where there are more"""
     walks: int
-    """times that the walkers are looked at; the first third is not used"""
+    """times that the walkers of the first round are looked at; the first third is not used"""
     sweeps: int
     """population sweeps between"""
     epochs: int
@@ -129,59 +137,85 @@ class Learned:
 
 def learn(
     target: Target,
-    population: Evaluated,
+    tempered: smc.Stage,
     settings: LearnSettings,
     seed: int,
     progress: Callable[[float, str], None] = lambda share, text: None,
 ) -> Learned:
     """Learn from a population that follows the posterior; ``progress`` hears share and step."""
-    rng = np.random.default_rng([seed, 3])
+    rng, population = np.random.default_rng([seed, 3]), tempered.points
     charts, known = Charts.of(target), Importance(population, np.zeros(len(population.y)))
+    worth: dict[int, Part | None] = dict.fromkeys(range(len(charts.each)))
+    sizes = settings
     for number in range(settings.rounds):
         last = number + 1 == settings.rounds
 
         def said(share: float, text: str, done: float = number) -> None:
             progress((done + share) / settings.rounds, text)
 
-        parts = _parts(charts, known, settings, rng, seed, said)
-        shares = np.array([max(part.share, _LEAST_SHARE) for part in parts])
+        parts = _parts(charts, worth, known, tempered.log_z, sizes, rng, seed, said)
+        least = _LEAST_SHARE if sizes is settings else _LEAST_SHARE_LATER
+        shares = np.array([max(part.share, least) for part in parts])
         density = Patchwork(charts, parts, shares / shares.sum())
         said(0.7, "weighting draws of what was learned")
         draws = settings.draws if last else settings.draws // _FIRST_DRAWS
         weighted = importance(target, *density.draw(rng, draws))
         seen = weighted[: draws // _STARTS] if last else weighted
+        worth = dict.fromkeys(part.number for part in parts)
         if seen.effective > _TRUSTED:
-            known = seen
+            worth |= _good(charts, parts, seen)
+            more = _MORE_WALKERS * settings.walkers
+            known, sizes = seen, dataclasses.replace(settings, walkers=more, walks=_FEWER_WALKS)
     progress(1.0, f"{weighted.efficiency:.1%} of the draws count")
     return Learned(parts, density, known.resampled(len(population.y), rng), weighted)
 
 
+def _good(charts: Charts, parts: tuple[Part, ...], weighted: Importance) -> dict[int, Part]:
+    """Parts by number whose weights scatter so little that they need not be learned again."""
+    of, squares = numbers(charts, weighted.points.y), weighted.weights**2
+    most = _MINOR * np.sum(squares)
+    return {part.number: part for part in parts if np.sum(squares[of == part.number]) < most}
+
+
 def _parts(
     charts: Charts,
+    worth: Mapping[int, Part | None],
     known: Importance,
+    log_z: float,
     settings: LearnSettings,
     rng: np.random.Generator,
     seed: int,
     progress: Callable[[float, str], None],
 ) -> tuple[Part, ...]:
-    of, n = numbers(charts, known.points.y), len(charts.each)
-    parts = []
-    for k in range(n):
-        progress(0.7 * k / n, f"learning {charts.label(k)}")
+    """Those of the charts ``worth`` it (by number) that hold something of the posterior: as they
+    are, or learned where they are None."""
+    of, parts = numbers(charts, known.points.y), []
+    for i, (k, good) in enumerate(worth.items()):
+        share = known.share(of == k)[0]
+        if good is not None:
+            parts.append(dataclasses.replace(good, share=share))
+            continue
+        progress(0.7 * i / len(worth), f"learning {charts.label(k)}")
         inside = known[of == k]
         if np.isfinite(inside.log_weights).any() and inside.effective >= _LEAST:
             members = inside.resampled(settings.walkers, rng)
         else:
-            members = _tempered(charts, k, settings.walkers, rng)
+            members = _tempered(charts, k, log_z, settings.walkers, rng)
         if len(members.y):
-            parts.append(_part(charts, k, members, known.share(of == k)[0], settings, rng, seed))
+            parts.append(_part(charts, k, members, share, settings, rng, seed))
     return tuple(parts)
 
 
-def _tempered(charts: Charts, number: int, n: int, rng: np.random.Generator) -> Evaluated:
-    """``n`` points of the posterior inside a chart; none if it has hardly any of the prior."""
-    y = smc.prior_draws(charts.target, _PRIOR_DRAWS * n, rng)
-    y = y[numbers(charts, y) == number][: n // 2]
+def _tempered(
+    charts: Charts, number: int, log_z: float, n: int, rng: np.random.Generator
+) -> Evaluated:
+    """``n`` points of the posterior inside a chart; none if it has hardly any of it.
+
+    ``log_z``: of the posterior.
+    """
+    y = smc.prior_draws(charts.target, _PRIOR_DRAWS, rng)
+    inside = numbers(charts, y) == number
+    y = y[inside][:_MEMBERS]
     nothing = Evaluated(y[:0], y[:0, 0], y[:0, 0])
     if not len(y):
         return nothing
@@ -189,6 +223,7 @@ def _tempered(charts: Charts, number: int, n: int, rng: np.random.Generator) -> 
     axis = charts.axis(number)
     if axis is not None:
         # Onto the shell: the likelihood is all that is tempered, and the thin direction is known.
+        # That much of the prior is not there, so that the evidence is too large.
         w[:, axis] = _THIN * rng.standard_normal(len(w))
 
     def evaluated(w: np.ndarray) -> Evaluated:
@@ -199,6 +234,8 @@ def _tempered(charts: Charts, number: int, n: int, rng: np.random.Generator) -> 
         return nothing
     while stage.beta < 1.0:
         *_, (stage, _) = smc.run_stage(evaluated, stage, _MOVES, rng)
+    if stage.log_z + np.log(inside.mean()) - log_z < np.log(_NEGLIGIBLE):
+        return nothing
     y, log_jacobian = to_y(charts, number, stage.points.y)
     found = Evaluated(y, stage.points.log_prior - log_jacobian, stage.points.log_likelihood)
     return found[rng.integers(len(y), size=n)]

@@ -104,7 +104,7 @@ def test_a_patchwork_knows_the_density_of_what_it_draws(charts, draws):
 
 
 def test_the_axis_starts_where_the_relic_density_is_right(charts, target, draws):
-    """The third iterate of the search: within 1 % in Omega h2 but near the top of m_h1's prior."""
+    """The third iterate of the search, by Omega h2 there."""
     of = numbers(charts, draws)
     w, _ = from_y(charts, of, draws)
     first = [chart.needs[0] for chart in charts.each]
@@ -114,7 +114,7 @@ def test_the_axis_starts_where_the_relic_density_is_right(charts, target, draws)
     assert excess[of == BELOW].max() < 2e-3
     assert excess[of == RESONANCE].max() < 0.03
     assert excess[of == FORBIDDEN].max() < 0.07
-    assert np.mean(excess[of == ABOVE] < 0.01) > 0.95
+    assert excess[of == ABOVE].max() < 0.02
     # Before: the estimate alone.
     flat = draws.copy()
     flat[:, target.shell_axis] = 0.0

@@ -118,7 +118,7 @@ def tempered(target, seed, particles=768, moves=16):
 
 def check(target, seed):
     """ln Z is -4 ln 20 (the likelihoods are normalised); every mode has its share."""
-    learned = learn(target, tempered(target, seed).points, SETTINGS, seed)
+    learned = learn(target, tempered(target, seed), SETTINGS, seed)
     weighted = learned.importance
     assert weighted.log_z_error < 0.06
     assert weighted.log_z == pytest.approx(-4 * np.log(2 * BOX), abs=4 * weighted.log_z_error)
@@ -237,7 +237,8 @@ def test_the_posterior_of_talk2024_is_covered(talk2024):
     x = np.log10(np.loadtxt(lines[1:], delimiter=","))
     population = evaluate(target, np.asarray(jax.jit(jax.vmap(target.coordinates.from_box))(x)))
     settings = LearnSettings(walkers=512, walks=12, sweeps=4, epochs=40, draws=30_000, rounds=2)
-    weighted = learn(target, population, settings, 0).importance
+    stage = smc.Stage(1.0, -14.7, population, 1.0, 0)
+    weighted = learn(target, stage, settings, 0).importance
     assert weighted.efficiency > 0.03
     # -14.73(3) and -14.70(4): weighted draws of two full fits before charts.
     assert weighted.log_z == pytest.approx(-14.72, abs=4 * np.hypot(0.025, weighted.log_z_error))
