@@ -12,7 +12,7 @@ draws. How much of the posterior each chart holds is measured here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from .charts import Charts, evaluate_in, from_y, numbers, to_y
 from .flow import Density, Flow, Mixture
 from .importance import Importance, importance
 from .jumps import proposer, sweep
-from .target import Evaluated, Target
+from .target import Evaluated, Target, evaluate
 
 _FLOW_SHARE = 0.8
 """Of the draws in a chart; the rest of them comes from the kernels."""
@@ -32,8 +32,8 @@ the first round even less."""
 _MINOR = 0.05
 """Of the squares of the weights, which are the variance: a chart with less is not learned again."""
 _LEAST = 32
-"""Members, in independent ones, below which a chart is tempered by itself; draws of the prior
-of finite likelihood below which it is left out."""
+"""Members below which a chart is tempered by itself; draws of the prior of finite likelihood below
+which it is left out; weighted draws, in independent ones, below which walkers know it better."""
 _PRIOR_DRAWS, _MEMBERS, _MOVES, _THIN = 32_768, 128, 12, 1e-3
 """Of that: draws of the prior, members at most, sweeps a stage, first width of the shell [dex]."""
 _NEGLIGIBLE = 1e-4
@@ -71,8 +71,6 @@ class Part:
 
     number: int
     """of the chart"""
-    share: float
-    """of what was known before"""
     density: Density
     """of w"""
     walkers: np.ndarray
@@ -145,41 +143,41 @@ def learn(
     """Learn from a population that follows the posterior; ``progress`` hears share and step."""
     rng, population = np.random.default_rng([seed, 3]), tempered.points
     charts, known = Charts.of(target), Importance(population, np.zeros(len(population.y)))
-    worth: dict[int, Part | None] = dict.fromkeys(range(len(charts.each)))
-    sizes = settings
+    more = _MORE_WALKERS * settings.walkers
+    later = dataclasses.replace(settings, walkers=more, walks=_FEWER_WALKS)
+    parts, weighted, good, least = (), known, frozenset(), _LEAST_SHARE
     for number in range(settings.rounds):
         last = number + 1 == settings.rounds
 
         def said(share: float, text: str, done: float = number) -> None:
             progress((done + share) / settings.rounds, text)
 
-        parts = _parts(charts, worth, known, tempered.log_z, sizes, rng, seed, said)
-        least = _LEAST_SHARE if sizes is settings else _LEAST_SHARE_LATER
-        shares = np.array([max(part.share, least) for part in parts])
+        if number == 0:
+            parts = _parts(charts, known, tempered.log_z, settings, rng, seed, said)
+        else:
+            parts = _parts_again(charts, parts, good, weighted, later, rng, seed, said)
+        of = numbers(charts, known.points.y)
+        shares = np.array([max(known.share(of == part.number)[0], least) for part in parts])
         density = Patchwork(charts, parts, shares / shares.sum())
         said(0.7, "weighting draws of what was learned")
         draws = settings.draws if last else settings.draws // _FIRST_DRAWS
         weighted = importance(target, *density.draw(rng, draws))
         seen = weighted[: draws // _STARTS] if last else weighted
-        worth = dict.fromkeys(part.number for part in parts)
         if seen.effective > _TRUSTED:
-            worth |= _good(charts, parts, seen)
-            more = _MORE_WALKERS * settings.walkers
-            known, sizes = seen, dataclasses.replace(settings, walkers=more, walks=_FEWER_WALKS)
+            known, good, least = seen, _good(charts, parts, seen), _LEAST_SHARE_LATER
     progress(1.0, f"{weighted.efficiency:.1%} of the draws count")
     return Learned(parts, density, known.resampled(len(population.y), rng), weighted)
 
 
-def _good(charts: Charts, parts: tuple[Part, ...], weighted: Importance) -> dict[int, Part]:
-    """Parts by number whose weights scatter so little that they need not be learned again."""
+def _good(charts: Charts, parts: tuple[Part, ...], weighted: Importance) -> frozenset[int]:
+    """Numbers of the parts whose weights scatter so little that they need not be learned again."""
     of, squares = numbers(charts, weighted.points.y), weighted.weights**2
     most = _MINOR * np.sum(squares)
-    return {part.number: part for part in parts if np.sum(squares[of == part.number]) < most}
+    return frozenset(p.number for p in parts if np.sum(squares[of == p.number]) < most)
 
 
 def _parts(
     charts: Charts,
-    worth: Mapping[int, Part | None],
     known: Importance,
     log_z: float,
     settings: LearnSettings,
@@ -187,22 +185,45 @@ def _parts(
     seed: int,
     progress: Callable[[float, str], None],
 ) -> tuple[Part, ...]:
-    """Those of the charts ``worth`` it (by number) that hold something of the posterior: as they
-    are, or learned where they are None."""
-    of, parts = numbers(charts, known.points.y), []
-    for i, (k, good) in enumerate(worth.items()):
-        share = known.share(of == k)[0]
-        if good is not None:
-            parts.append(dataclasses.replace(good, share=share))
-            continue
-        progress(0.7 * i / len(worth), f"learning {charts.label(k)}")
+    """Of all charts that hold something of the posterior."""
+    of, n = numbers(charts, known.points.y), len(charts.each)
+    parts = []
+    for k in range(n):
+        progress(0.7 * k / n, f"learning {charts.label(k)}")
         inside = known[of == k]
-        if np.isfinite(inside.log_weights).any() and inside.effective >= _LEAST:
+        if len(inside.log_weights) >= _LEAST:
             members = inside.resampled(settings.walkers, rng)
         else:
             members = _tempered(charts, k, log_z, settings.walkers, rng)
         if len(members.y):
-            parts.append(_part(charts, k, members, share, settings, rng, seed))
+            parts.append(_part(charts, k, members, settings, rng, seed))
+    return tuple(parts)
+
+
+def _parts_again(
+    charts: Charts,
+    before: tuple[Part, ...],
+    good: frozenset[int],
+    weighted: Importance,
+    settings: LearnSettings,
+    rng: np.random.Generator,
+    seed: int,
+    progress: Callable[[float, str], None],
+) -> tuple[Part, ...]:
+    """The parts ``before``, learned again but for those that are ``good``."""
+    of, parts = numbers(charts, weighted.points.y), []
+    for i, part in enumerate(before):
+        k = part.number
+        if k in good:
+            parts.append(part)
+            continue
+        progress(0.7 * i / len(before), f"learning {charts.label(k)} again")
+        inside = weighted[of == k]
+        if np.isfinite(inside.log_weights).any() and inside.effective >= _LEAST:
+            members = inside.resampled(settings.walkers, rng)
+        else:
+            members = evaluate(charts.target, to_y(charts, k, part.walkers)[0])
+        parts.append(_part(charts, k, members, settings, rng, seed))
     return tuple(parts)
 
 
@@ -245,7 +266,6 @@ def _part(
     charts: Charts,
     number: int,
     members: Evaluated,
-    share: float,
     settings: LearnSettings,
     rng: np.random.Generator,
     seed: int,
@@ -264,4 +284,4 @@ def _part(
     w = np.concatenate(walked[settings.walks // 3 :])
     parts = (Flow.fit(w, settings.epochs, seed), Archive.of(points.y))
     density = Mixture(parts, (_FLOW_SHARE, 1.0 - _FLOW_SHARE))
-    return Part(number, share, density, points.y)
+    return Part(number, density, points.y)

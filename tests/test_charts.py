@@ -90,7 +90,7 @@ def test_a_patchwork_knows_the_density_of_what_it_draws(charts, draws):
     parts = []
     for number in (BELOW, ABOVE):
         w, _ = from_y(charts, number, draws[of == number])
-        parts.append(Part(number, 0.0, Archive.of(w), w))
+        parts.append(Part(number, Archive.of(w), w))
     patchwork = Patchwork(charts, tuple(parts), np.array([0.6, 0.4]))
     y, log_density = patchwork.draw(np.random.default_rng(3), 3000)
     counts = np.isfinite(log_density)
