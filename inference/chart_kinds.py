@@ -16,8 +16,8 @@ what is said here:
   m_x = m_zp, where Z'Z' opens, to the pole. On both branches and in the fold there is one m_x.
 * ``Forbidden``, m_x < m_zp < 1.3 m_x: along m_x. Only the thermal tail annihilates to Z'Z', through
   H1 or the gauge coupling: Omega h2 falls like exp(-44 ln m_x), whatever lambda_phix is.
-* ``ZpResonance``, 1.95 m_x < m_zp < 4.5 m_x: along m_x. X X* annihilate through the Z' itself, and
-  lambda_phix is free.
+* ``ZpResonance``, 2 m_x < m_zp < 4.5 m_x: along m_x, with the wall m_zp/2 at infinity. X X*
+  annihilate through the Z' itself, and lambda_phix is free.
 * ``Elsewhere``, along lambda_phix, for what is left.
 """
 
@@ -44,7 +44,7 @@ SAME = 1e-6
 _BISECTIONS = 10
 """Of the estimate, where the search starts above the pole."""
 _NEAR_POLE = 4.0
-"""-log10 of the least distance [dex] of m_x from m_h1/2 that is searched."""
+"""-log10 of the least distance of m_x from a pole that is searched [what is close]."""
 _EDGE = 1e-9
 """Least distance [dex] from a wall or an end of the prior box."""
 
@@ -149,17 +149,19 @@ def pole(shape: Shape, t: jax.Array) -> jax.Array:
     return shape.unconstrained("m_x", shape.params(t).m_h1 / 2.0)
 
 
-def _beyond(v: jax.Array, wall: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What is above ``wall`` [dex] whatever v is, and v itself where that is far above; ln of the
-    slope."""
-    log = math.log(10.0) * (v - wall)
-    return wall + jax.nn.softplus(log) / math.log(10.0), jax.nn.log_sigmoid(log)
+def _beyond(v: jax.Array, wall: jax.Array, close: float = 1.0) -> tuple[jax.Array, jax.Array]:
+    """What is above ``wall`` [dex] whatever v is, and v itself where that is further than ``close``
+    above; ln of the slope."""
+    scale = math.log(10.0) / close
+    log = scale * (v - wall)
+    return wall + jax.nn.softplus(log) / scale, jax.nn.log_sigmoid(log)
 
 
-def _not_beyond(beyond: jax.Array, wall: jax.Array) -> jax.Array:
+def _not_beyond(beyond: jax.Array, wall: jax.Array, close: float = 1.0) -> jax.Array:
     """Inverse of :func:`_beyond`; that of the least distance from the wall where there is none."""
-    log = math.log(10.0) * jnp.maximum(beyond - wall, _EDGE)
-    return wall + (log + jnp.log(-jnp.expm1(-log))) / math.log(10.0)
+    scale = math.log(10.0) / close
+    log = scale * jnp.maximum(beyond - wall, _EDGE)
+    return wall + (log + jnp.log(-jnp.expm1(-log))) / scale
 
 
 class AbovePole(Chart):
@@ -202,47 +204,45 @@ class AbovePole(Chart):
         return bracketed(0.5 * (left + right), jnp.clip(slope, -50.0, -2.0), low, high, 0.3)
 
 
-class AlongMx(Chart):
-    """Along m_x, between two ratios m_zp/m_x: Omega h2 falls steeply with m_x, whatever H1 does."""
-
-    needs: ClassVar[tuple[str, ...]] = ("m_x", "m_zp")
-    ratios: eqx.AbstractClassVar[tuple[float, float]]
-    """m_zp/m_x at the ends"""
-    searched: eqx.AbstractClassVar[tuple[float, float, float]]
-    """m_zp/m_x where a search starts, and its largest and least"""
-    slope: eqx.AbstractClassVar[float]
-    """d ln Omega h2/d log10 m_x, where a search starts"""
-    step: eqx.AbstractClassVar[float]
-    """largest [dex]"""
-
-    def within(self, shape: Shape, t: jax.Array) -> jax.Array:
-        p = shape.params(t)
-        low, high = self.ratios
-        return (p.m_zp > low * p.m_x) & (p.m_zp < high * p.m_x)
-
-    def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
-        start, low, high = (shape.lightest(v, ratio) for ratio in self.searched)
-        return bracketed(start, self.slope, low, high, self.step)
-
-
-class Forbidden(AlongMx):
+class Forbidden(Chart):
     """Slope: -2 x_f ln 10, with freeze-out at m_x/T = x_f = 22."""
 
     label: ClassVar[str] = "annihilation below the mass of the Z'"
-    ratios: ClassVar[tuple[float, float]] = (1.0, 1.3)
-    searched: ClassVar[tuple[float, float, float]] = (1.12, 1.3, 1.0)
-    slope: ClassVar[float] = -100.0
-    step: ClassVar[float] = 0.05
+    needs: ClassVar[tuple[str, ...]] = ("m_x", "m_zp")
+
+    def within(self, shape: Shape, t: jax.Array) -> jax.Array:
+        p = shape.params(t)
+        return (p.m_zp > p.m_x) & (p.m_zp < 1.3 * p.m_x)
+
+    def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
+        start, low, high = (shape.lightest(v, ratio) for ratio in (1.12, 1.3, 1.0))
+        return bracketed(start, -100.0, low, high, 0.05)
 
 
-class ZpResonance(AlongMx):
+class ZpResonance(Chart):
     """Slope and start: medians of draws of ``talk2024``."""
 
     label: ClassVar[str] = "the resonance of the Z'"
-    ratios: ClassVar[tuple[float, float]] = (1.95, 4.5)
-    searched: ClassVar[tuple[float, float, float]] = (2.7, 10.0, 2.0)
-    slope: ClassVar[float] = -58.0
-    step: ClassVar[float] = 0.1
+    needs: ClassVar[tuple[str, ...]] = ("m_x", "m_zp")
+    _close: ClassVar[float] = 0.02
+    """[dex] Further from its pole the shell is steep and needs no other coordinate."""
+
+    def within(self, shape: Shape, t: jax.Array) -> jax.Array:
+        p = shape.params(t)
+        return (t[shape.index("m_x")] < shape.lightest(t, 2.0)) & (p.m_zp < 4.5 * p.m_x)
+
+    def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+        axis, wall = shape.index("m_x"), shape.lightest(v, 2.0)
+        below, log_slope = _beyond(-v[axis], -wall, self._close)
+        return v.at[axis].set(-below), log_slope
+
+    def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
+        axis, wall = shape.index("m_x"), shape.lightest(t, 2.0)
+        return t.at[axis].set(-_not_beyond(-t[axis], -wall, self._close))
+
+    def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
+        start, low, wall = (shape.lightest(v, ratio) for ratio in (2.7, 10.0, 2.0))
+        return bracketed(start, -58.0, low, wall + _NEAR_POLE * self._close, 0.1)
 
 
 def bracketed(start, slope, low, high, step) -> Bracket:

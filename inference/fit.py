@@ -42,9 +42,9 @@ class FitSettings:
 FULL = FitSettings(
     particles=2048,
     moves=16,
-    learn=LearnSettings(walkers=1024, walks=12, sweeps=3, epochs=30, draws=60_000, rounds=3),
+    learn=LearnSettings(walkers=1024, walks=12, sweeps=3, epochs=30, draws=80_000, rounds=3),
     nuts=NutsSettings(
-        chains=8, warmup_blocks=40, blocks=440, transitions=2, sweeps=12, max_tree_depth=4
+        chains=8, warmup_blocks=40, blocks=440, transitions=2, sweeps=24, max_tree_depth=3
     ),
 )
 QUICK = FitSettings(
@@ -52,7 +52,7 @@ QUICK = FitSettings(
     moves=16,
     learn=LearnSettings(walkers=256, walks=9, sweeps=3, epochs=30, draws=10_000, rounds=2),
     nuts=NutsSettings(
-        chains=16, warmup_blocks=12, blocks=32, transitions=2, sweeps=12, max_tree_depth=4
+        chains=16, warmup_blocks=12, blocks=32, transitions=2, sweeps=12, max_tree_depth=3
     ),
 )
 

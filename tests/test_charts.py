@@ -60,8 +60,8 @@ def test_there_and_back(charts, target, draws):
     plain = evaluate(target, draws)
     np.testing.assert_allclose(found.log_prior, plain.log_prior + log_jacobian, atol=1e-8)
     np.testing.assert_allclose(found.log_likelihood, plain.log_likelihood, atol=1e-6)
-    others = draws[of != RESONANCE]
-    outside = evaluate_in(charts, RESONANCE, from_y(charts, RESONANCE, others)[0])
+    others = draws[of != FORBIDDEN]
+    outside = evaluate_in(charts, FORBIDDEN, from_y(charts, FORBIDDEN, others)[0])
     assert np.all(outside.log_likelihood == -np.inf)
 
 
