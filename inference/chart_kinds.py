@@ -81,6 +81,10 @@ class Shape(eqx.Module):
         """t of m_x = m_zp/ratio."""
         return self.unconstrained("m_x", self.params(t).m_zp / ratio)
 
+    def pole(self, t: jax.Array) -> jax.Array:
+        """t of m_x = m_h1/2."""
+        return self.unconstrained("m_x", self.params(t).m_h1 / 2.0)
+
 
 class Chart(eqx.Module):
     """A part of the space, and how it is straightened."""
@@ -107,6 +111,31 @@ class Chart(eqx.Module):
         return t
 
 
+def _above(v: jax.Array, wall: jax.Array, close: float = 1.0) -> tuple[jax.Array, jax.Array]:
+    """What is above ``wall`` [dex] whatever v is, and v itself where that is further than ``close``
+    above; ln of the slope."""
+    scale = math.log(10.0) / close
+    log = scale * (v - wall)
+    return wall + jax.nn.softplus(log) / scale, jax.nn.log_sigmoid(log)
+
+
+def _above_inverse(t: jax.Array, wall: jax.Array, close: float = 1.0) -> jax.Array:
+    """Inverse of :func:`_above`; that of the least distance from the wall where there is none."""
+    scale = math.log(10.0) / close
+    log = scale * jnp.maximum(t - wall, _EDGE)
+    return wall + (log + jnp.log(-jnp.expm1(-log))) / scale
+
+
+def _below(v: jax.Array, wall: jax.Array, close: float = 1.0) -> tuple[jax.Array, jax.Array]:
+    """The same below a wall."""
+    t, log_slope = _above(-v, -wall, close)
+    return -t, log_slope
+
+
+def _below_inverse(t: jax.Array, wall: jax.Array, close: float = 1.0) -> jax.Array:
+    return -_above_inverse(-t, -wall, close)
+
+
 class Elsewhere(Chart):
     label: ClassVar[str] = "the rest of the shell"
     needs: ClassVar[tuple[str, ...]] = ("lambda_phix",)
@@ -125,43 +154,23 @@ class BelowPole(Elsewhere):
 
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
         above_zp = t[shape.index("m_h1")] > self._threshold(shape, t)
-        return above_zp & (t[shape.index("m_x")] > pole(shape, t))
+        return above_zp & (t[shape.index("m_x")] > shape.pole(t))
 
     def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
         m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
-        beyond, log_slope = _beyond(v[m_h1], self._threshold(shape, v))
-        t = v.at[m_h1].set(beyond)
-        beyond, another = _beyond(v[m_x], pole(shape, t))
-        return t.at[m_x].set(beyond), log_slope + another
+        t_h1, log_slope = _above(v[m_h1], self._threshold(shape, v))
+        t = v.at[m_h1].set(t_h1)
+        t_x, another = _above(v[m_x], shape.pole(t))
+        return t.at[m_x].set(t_x), log_slope + another
 
     def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
         m_x, m_h1 = shape.index("m_x"), shape.index("m_h1")
-        v = t.at[m_x].set(_not_beyond(t[m_x], pole(shape, t)))
-        return v.at[m_h1].set(_not_beyond(t[m_h1], self._threshold(shape, t)))
+        v = t.at[m_x].set(_above_inverse(t[m_x], shape.pole(t)))
+        return v.at[m_h1].set(_above_inverse(t[m_h1], self._threshold(shape, t)))
 
     def _threshold(self, shape: Shape, t: jax.Array) -> jax.Array:
         """t of m_h1 = 2 m_zp."""
         return shape.unconstrained("m_h1", 2.0 * shape.params(t).m_zp)
-
-
-def pole(shape: Shape, t: jax.Array) -> jax.Array:
-    """t of m_x = m_h1/2."""
-    return shape.unconstrained("m_x", shape.params(t).m_h1 / 2.0)
-
-
-def _beyond(v: jax.Array, wall: jax.Array, close: float = 1.0) -> tuple[jax.Array, jax.Array]:
-    """What is above ``wall`` [dex] whatever v is, and v itself where that is further than ``close``
-    above; ln of the slope."""
-    scale = math.log(10.0) / close
-    log = scale * (v - wall)
-    return wall + jax.nn.softplus(log) / scale, jax.nn.log_sigmoid(log)
-
-
-def _not_beyond(beyond: jax.Array, wall: jax.Array, close: float = 1.0) -> jax.Array:
-    """Inverse of :func:`_beyond`; that of the least distance from the wall where there is none."""
-    scale = math.log(10.0) / close
-    log = scale * jnp.maximum(beyond - wall, _EDGE)
-    return wall + (log + jnp.log(-jnp.expm1(-log))) / scale
 
 
 class AbovePole(Chart):
@@ -170,16 +179,16 @@ class AbovePole(Chart):
 
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
         m_x = t[shape.index("m_x")]
-        return (m_x < pole(shape, t)) & (m_x > shape.lightest(t, 1.0))
+        return (m_x < shape.pole(t)) & (m_x > shape.lightest(t, 1.0))
 
     def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-        axis, wall = shape.index("m_x"), pole(shape, v)
-        below, log_slope = _beyond(-v[axis], -wall)
-        return self._coupling_moved(shape, v.at[axis].set(-below), 1.0), log_slope
+        axis = shape.index("m_x")
+        t_x, log_slope = _below(v[axis], shape.pole(v))
+        return self._coupling_moved(shape, v.at[axis].set(t_x), 1.0), log_slope
 
     def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
-        axis, wall = shape.index("m_x"), pole(shape, t)
-        v = t.at[axis].set(-_not_beyond(-t[axis], -wall))
+        axis = shape.index("m_x")
+        v = t.at[axis].set(_below_inverse(t[axis], shape.pole(t)))
         return self._coupling_moved(shape, v, -1.0)
 
     def _coupling_moved(self, shape: Shape, t: jax.Array, sign: float) -> jax.Array:
@@ -187,8 +196,8 @@ class AbovePole(Chart):
         return t.at[axis].add(sign * jnp.log10(shape.params(t).m_h1))
 
     def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
-        axis, wall = shape.index("m_x"), pole(shape, v)
-        low = -_not_beyond(-shape.lightest(v, 1.0), -wall)
+        axis, wall = shape.index("m_x"), shape.pole(v)
+        low = _below_inverse(shape.lightest(v, 1.0), wall)
         high = jnp.maximum(wall + _NEAR_POLE, low)
 
         def excess(s: jax.Array) -> jax.Array:
@@ -232,13 +241,13 @@ class ZpResonance(Chart):
         return (t[shape.index("m_x")] < shape.lightest(t, 2.0)) & (p.m_zp < 4.5 * p.m_x)
 
     def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-        axis, wall = shape.index("m_x"), shape.lightest(v, 2.0)
-        below, log_slope = _beyond(-v[axis], -wall, self._close)
-        return v.at[axis].set(-below), log_slope
+        axis = shape.index("m_x")
+        t_x, log_slope = _below(v[axis], shape.lightest(v, 2.0), self._close)
+        return v.at[axis].set(t_x), log_slope
 
     def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
-        axis, wall = shape.index("m_x"), shape.lightest(t, 2.0)
-        return t.at[axis].set(-_not_beyond(-t[axis], -wall, self._close))
+        axis = shape.index("m_x")
+        return t.at[axis].set(_below_inverse(t[axis], shape.lightest(t, 2.0), self._close))
 
     def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
         start, low, wall = (shape.lightest(v, ratio) for ratio in (2.7, 10.0, 2.0))
