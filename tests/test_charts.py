@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from lmltdm_jax.inference import fit, jumps
+from lmltdm_jax.inference import learn as learning
 from lmltdm_jax.inference.archive import Archive
 from lmltdm_jax.inference.chart_kinds import KINDS, Elsewhere, Forbidden, ZpResonance
 from lmltdm_jax.inference.charts import Charts, evaluate_in, from_y, numbers, to_y
+from lmltdm_jax.inference.importance import Importance
 from lmltdm_jax.inference.learn import Part, Patchwork
 from lmltdm_jax.inference.target import evaluate
 
@@ -156,6 +158,30 @@ def test_the_force_is_the_slope_of_the_potential(charts, draws):
         assert np.quantile(error, 0.5) < 0.05, axis
         assert np.quantile(error, 0.8) < 0.5, axis
     assert np.all(np.isfinite(force))
+
+
+def test_a_chart_without_posterior_is_left_out(charts, monkeypatch):
+    monkeypatch.setattr(learning, "_MOVES", 1)
+    rng = np.random.default_rng(5)
+    # Evidence of the posterior, by which the share of the chart is either large or nothing.
+    members = learning._tempered(charts, RESONANCE, -15.0, 50, rng)
+    np.testing.assert_array_equal(numbers(charts, members.y), np.full(50, RESONANCE))
+    assert np.all(np.isfinite(members.log_likelihood))
+    assert len(learning._tempered(charts, RESONANCE, 50.0, 50, rng).y) == 0
+
+
+def test_only_charts_whose_weights_scatter_are_learned_again(charts, target, draws):
+    of, log_weights = numbers(charts, draws), np.zeros(len(draws))
+    log_weights[np.flatnonzero(of == ABOVE)[0]] = 6.0
+    weighted = Importance(evaluate(target, draws), log_weights)
+    parts = tuple(Part(number, None, None) for number in (BELOW, ABOVE, RESONANCE))
+    assert learning._good(charts, parts, weighted) == {BELOW, RESONANCE}
+
+
+def test_few_points_are_those_of_many(target, draws):
+    few, many = evaluate(target, draws[:3]), evaluate(target, draws)
+    np.testing.assert_allclose(few.log_likelihood, many.log_likelihood[:3], rtol=1e-9)
+    np.testing.assert_allclose(few.log_prior, many.log_prior[:3], rtol=1e-12)
 
 
 def test_charts_need_their_parameters(talk2024):
