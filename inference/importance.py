@@ -30,6 +30,12 @@ class Importance:
         return np.exp(self.log_weights - logsumexp(self.log_weights))
 
     @property
+    def cut_weights(self) -> np.ndarray:
+        """(n,): weights, but at most sqrt(n) times their mean (Ionides, J. Comp. Graph. Stat. 17
+        (2008) 295): one draw where the density is far too low must not count as half of them."""
+        return np.minimum(self.weights, 1.0 / np.sqrt(len(self.log_weights)))
+
+    @property
     def log_z(self) -> float:
         return float(logsumexp(self.log_weights) - np.log(len(self.log_weights)))
 
@@ -59,11 +65,10 @@ class Importance:
     def resampled(self, n: int, rng: np.random.Generator) -> Evaluated:
         """n equally weighted draws; those of large weight occur more than once.
 
-        Weights are cut at sqrt(N) times their mean (Ionides, J. Comp. Graph. Stat. 17 (2008) 295):
-        one draw where the density is far too low must not be half of the population. What is
-        learned from it, or starts from it, may be biased by that; :attr:`weights` are not.
+        Weights are :attr:`cut_weights`. What is learned from it, or starts from it, may be biased
+        by that; :attr:`weights` are not.
         """
-        kept = np.minimum(self.weights, 1.0 / np.sqrt(len(self.log_weights)))
+        kept = self.cut_weights
         positions = (rng.uniform() + np.arange(n)) / n
         chosen = np.searchsorted(np.cumsum(kept) / np.sum(kept), positions)
         return self.points[np.minimum(chosen, len(kept) - 1)]

@@ -171,7 +171,7 @@ def learn(
 
 def _good(charts: Charts, parts: tuple[Part, ...], weighted: Importance) -> frozenset[int]:
     """Numbers of the parts whose weights scatter so little that they need not be learned again."""
-    of, squares = numbers(charts, weighted.points.y), weighted.weights**2
+    of, squares = numbers(charts, weighted.points.y), weighted.cut_weights**2
     most = _MINOR * np.sum(squares)
     return frozenset(p.number for p in parts if np.sum(squares[of == p.number]) < most)
 
