@@ -34,8 +34,9 @@ _MINOR = 0.05
 _LEAST = 32
 """Members below which a chart is tempered by itself; draws of the prior of finite likelihood below
 which it is left out; weighted draws, in independent ones, below which walkers know it better."""
-_PRIOR_DRAWS, _MEMBERS, _MOVES, _THIN = 32_768, 128, 12, 1e-3
-"""Of that: draws of the prior, members at most, sweeps a stage, first width of the shell [dex]."""
+_PRIOR_DRAWS, _CANDIDATES, _MEMBERS, _MOVES, _THIN = 32_768, 4, 128, 12, 1e-3
+"""Of that: draws of the prior, those in the chart that are looked at over members, members at most,
+sweeps a stage, first width of the shell [dex]."""
 _NEGLIGIBLE = 1e-4
 """Share of the posterior below which a chart is left out, by what its tempering says at most."""
 _TRUSTED = 50.0
@@ -236,7 +237,7 @@ def _tempered(
     """
     y = smc.prior_draws(charts.target, _PRIOR_DRAWS, rng)
     inside = numbers(charts, y) == number
-    y = y[inside][:_MEMBERS]
+    y = y[inside][: _CANDIDATES * _MEMBERS]
     nothing = Evaluated(y[:0], y[:0, 0], y[:0, 0])
     if not len(y):
         return nothing
@@ -250,12 +251,15 @@ def _tempered(
     def evaluated(w: np.ndarray) -> Evaluated:
         return evaluate_in(charts, number, w)
 
-    stage = smc.Stage(0.0, 0.0, evaluated(w), 1.0, 0)
-    if np.isfinite(stage.points.log_likelihood).sum() < _LEAST:
+    points = evaluated(w)
+    possible = np.isfinite(points.log_likelihood)
+    if possible.sum() < _LEAST:
         return nothing
+    first_log_z = float(np.log(possible.mean() * inside.mean()))
+    stage = smc.Stage(0.0, first_log_z, points[possible][:_MEMBERS], 1.0, 0)
     while stage.beta < 1.0:
         *_, (stage, _) = smc.run_stage(evaluated, stage, _MOVES, rng)
-    if stage.log_z + np.log(inside.mean()) - log_z < np.log(_NEGLIGIBLE):
+    if stage.log_z - log_z < np.log(_NEGLIGIBLE):
         return nothing
     y, log_jacobian = to_y(charts, number, stage.points.y)
     found = Evaluated(y, stage.points.log_prior - log_jacobian, stage.points.log_likelihood)
