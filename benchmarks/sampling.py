@@ -21,7 +21,8 @@ import numpy as np
 from dynesty import NestedSampler
 from dynesty.utils import resample_equal
 from lmltdm_jax.inference import fit as fitting
-from lmltdm_jax.inference.diagnostics import arviz, summarize
+from lmltdm_jax.inference.convergence import arviz
+from lmltdm_jax.inference.diagnostics import summarize
 from lmltdm_jax.inference.posterior import Posterior
 from lmltdm_jax.inference.vector import VectorPosterior
 from lockstep import Lockstep

@@ -11,11 +11,8 @@ import numpy as np
 
 from lmltdm_jax.errors import InputError
 
-from .posterior import Posterior, arviz
-
-R_HAT_MAX, ESS_MIN, DIVERGENCES_MAX = 1.01, 400.0, 1e-3
-"""A fit has converged if every parameter's r_hat and bulk and tail ess, and the share of divergent
-transitions, are within these (Vehtari et al., Bayesian Anal. 16 (2021) 667)."""
+from .convergence import DIVERGENCES_MAX, ESS_MIN, R_HAT_MAX, mixing
+from .posterior import Posterior
 
 
 def summarize(posterior: Posterior) -> dict[str, Any]:
@@ -29,10 +26,7 @@ def summarize(posterior: Posterior) -> dict[str, Any]:
             "q05": float(q05),
             "q50": float(q50),
             "q95": float(q95),
-            "ess_bulk": float(arviz.ess(draws, method="bulk")),
-            "ess_tail": float(arviz.ess(draws, method="tail", prob=(0.05, 0.95))),
-            "r_hat": float(arviz.rhat(draws)),
-        }
+        } | mixing(draws)._asdict()
     diverging = posterior.statistics["diverging"]
     run = dataclasses.asdict(posterior.run)
     summary = {

@@ -17,6 +17,7 @@ from lmltdm_jax.likelihoods.total import Likelihood
 from . import smc
 from .charts import Charts
 from .checkpoint import Checkpoint
+from .convergence import R_HAT_MAX, Mixing, worst
 from .coordinates import Coordinates
 from .learn import Learned, LearnSettings, learn
 from .nuts import Block, Chains, NutsSettings, Proposals, Sampler
@@ -44,7 +45,14 @@ FULL = FitSettings(
     moves=16,
     learn=LearnSettings(walkers=1024, walks=12, sweeps=3, epochs=30, draws=80_000, rounds=3),
     nuts=NutsSettings(
-        chains=8, warmup_blocks=40, blocks=440, transitions=2, sweeps=24, max_tree_depth=3
+        chains=8,
+        warmup_blocks=40,
+        blocks=440,
+        look=40,
+        ess=500.0,
+        transitions=2,
+        sweeps=24,
+        max_tree_depth=3,
     ),
 )
 QUICK = FitSettings(
@@ -52,7 +60,14 @@ QUICK = FitSettings(
     moves=16,
     learn=LearnSettings(walkers=256, walks=9, sweeps=3, epochs=30, draws=10_000, rounds=2),
     nuts=NutsSettings(
-        chains=16, warmup_blocks=12, blocks=32, transitions=2, sweeps=12, max_tree_depth=3
+        chains=16,
+        warmup_blocks=12,
+        blocks=32,
+        look=32,
+        ess=500.0,
+        transitions=2,
+        sweeps=12,
+        max_tree_depth=3,
     ),
 )
 
@@ -73,12 +88,14 @@ class State:
     """draws after warm-up"""
     done: int = 0
     """blocks done, warm-up included"""
+    mixing: Mixing | None = None
+    """of the worst parameter when the chains were last looked at"""
     wall_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Fit:
-    """What was sampled. ``blocks`` are those after warm-up; ``complete`` if none was left out."""
+    """What was sampled. ``blocks`` are those after warm-up; ``complete`` if not interrupted."""
 
     target: Target
     settings: FitSettings
@@ -119,6 +136,10 @@ def run(
 ) -> Fit:
     """Sample the posterior.
 
+    The chains end once every parameter's r_hat and effective sample size are good enough, at the
+    latest after ``settings.nuts.blocks``; the Monte Carlo error of r_hat and ess where they end is
+    that of any such rule (named approximation: the draws themselves do not know of it).
+
     Ctrl-C during sampling returns what there is (``complete`` is then false); before the first
     draw it raises ``KeyboardInterrupt``. Either way the checkpoint keeps the state.
 
@@ -148,15 +169,20 @@ def run(
         state = checkpoint.keep(chains=first, points=points)
     progress("compile", 1.0, "compiling the gradient")
     try:
-        while state.done < total:
+        while not _finished(state, n):
             chains, points, block = sampler.advance(state.chains, state.points, state.done)
             blocks = (*state.blocks, block) if state.done >= n.warmup_blocks else ()
+            mixing = state.mixing
+            if blocks and len(blocks) % n.look == 0:
+                mixing = worst(target.coordinates.values(_joined(blocks).y))
             state = checkpoint.keep(
-                chains=chains, points=points, blocks=blocks, done=state.done + 1
+                chains=chains, points=points, blocks=blocks, done=state.done + 1, mixing=mixing
             )
-            text = f"{len(blocks) * n.transitions * n.chains} draws, "
-            text += f"{block.num_steps.mean():.0f} leapfrog steps each"
-            progress("sample" if blocks else "warm up", state.done / total, text)
+            text = f"{len(blocks) * n.transitions * n.chains} draws"
+            if mixing is not None:
+                text += f", {mixing} (ends at {R_HAT_MAX}, {n.ess:.0f})"
+            share = 1.0 if _finished(state, n) else state.done / total
+            progress("sample" if blocks else "warm up", share, text)
     except KeyboardInterrupt:
         if not state.blocks:
             raise
@@ -171,7 +197,7 @@ def run(
         state.blocks,
         found,
         state.wall_s,
-        state.done == total,
+        _finished(state, n),
     )
 
 
@@ -212,6 +238,13 @@ def _explored(
         learned = learn(target, last, settings.learn, seed, told)
         checkpoint.keep(learned=learned)
     return last, learned
+
+
+def _finished(state: State, settings: NutsSettings) -> bool:
+    if state.done == settings.warmup_blocks + settings.blocks:
+        return True
+    mixing = state.mixing
+    return mixing is not None and mixing.r_hat <= R_HAT_MAX and mixing.ess >= settings.ess
 
 
 def _joined(blocks: tuple[Block, ...]) -> Evaluated:

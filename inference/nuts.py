@@ -45,11 +45,16 @@ _MATRICES = ("inverse_mass_matrix", "mass_matrix_sqrt", "mass_matrix_sqrt_inv")
 
 @dataclasses.dataclass(frozen=True)
 class NutsSettings:
-    """Length of a run; ``draws`` per chain = ``blocks`` x ``transitions``."""
+    """Length of a run; a block gives each chain ``transitions`` draws."""
 
     chains: int
     warmup_blocks: int
     blocks: int
+    """after it, at most"""
+    look: int
+    """blocks after which it is looked, again and again, whether the chains have run long enough"""
+    ess: float
+    """of every parameter that is enough, where r_hat is, too"""
     transitions: int
     """NUTS transitions a block"""
     sweeps: int

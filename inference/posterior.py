@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -23,16 +22,12 @@ from lmltdm_jax.errors import InputError
 from lmltdm_jax.models import find_model
 from lmltdm_jax.prediction import observable_columns
 
+from .convergence import arviz
 from .fit import FILE as CHECKPOINT
 from .fit import Fit
 from .prior import Prior, is_log
 from .provenance import preset_hash, versions
 from .target import Target
-
-with warnings.catch_warnings():
-    # 0.23 announces on import that 1.0 will be different.
-    warnings.simplefilter("ignore", FutureWarning)
-    import arviz
 
 FILE = "posterior.nc"
 NUISANCE = "z_"

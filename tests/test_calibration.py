@@ -32,7 +32,16 @@ SETTINGS = FitSettings(
     256,
     8,
     LearnSettings(walkers=256, walks=6, sweeps=3, epochs=20, draws=4000, rounds=1),
-    NutsSettings(chains=8, warmup_blocks=8, blocks=50, transitions=2, sweeps=4, max_tree_depth=4),
+    NutsSettings(
+        chains=8,
+        warmup_blocks=8,
+        blocks=50,
+        look=50,
+        ess=500.0,
+        transitions=2,
+        sweeps=4,
+        max_tree_depth=4,
+    ),
 )
 THIN = 10
 """Draws of a chain from one that is ranked to the next"""

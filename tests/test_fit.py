@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from lmltdm_jax.inference import diagnostics, figures, report
+from lmltdm_jax.inference import convergence, diagnostics, figures, report
 from lmltdm_jax.inference import fit as fitting
 from lmltdm_jax.inference.posterior import Posterior, read
 from lmltdm_jax.inference.provenance import preset_hash
@@ -78,6 +78,27 @@ def test_interrupted_and_resumed_gives_the_same_draws(target, whole, tmp_path):
     assert "interrupted" in diagnostics.summarize(Posterior.of(partial))["reasons"][-1]
 
 
+def test_chains_end_once_they_are_good_enough(target, whole, tmp_path, monkeypatch):
+    """The draws up to there are those of a longer run; resuming adds none."""
+    short = dataclasses.replace(TINY, nuts=dataclasses.replace(TINY.nuts, look=3, ess=1.0))
+    monkeypatch.setattr(fitting, "R_HAT_MAX", np.inf)
+    for _ in range(2):
+        fit = fitting.run(target, short, 3, tmp_path)
+        assert fit.complete and len(fit.blocks) == 3 < TINY.nuts.blocks
+        np.testing.assert_array_equal(fit.draws.y, whole.draws.y[:, : fit.draws.y.shape[1]])
+    monkeypatch.setattr(fitting, "R_HAT_MAX", 0.5)
+    assert len(fitting.run(target, short, 3).blocks) == TINY.nuts.blocks
+
+
+def test_the_worst_parameter_decides_whether_chains_go_on():
+    rng = np.random.default_rng(0)
+    good, apart = rng.standard_normal((2, 4, 200))
+    apart += 5.0 * np.arange(4)[:, None]
+    one, both = (convergence.worst(p) for p in ({"a": good}, {"a": good, "b": apart}))
+    assert one.r_hat < 1.02 and one.ess > 300.0
+    assert both == convergence.mixing(apart) and both.r_hat > 2.0 and both.ess < 10.0
+
+
 def test_files_of_the_command(command, target, tmp_path):
     folder = tmp_path / "runs" / "new"
     result = command("--output", folder, "--seed", 3)
@@ -96,7 +117,7 @@ def test_files_of_the_command(command, target, tmp_path):
     assert "NOT CONVERGED" in text and "(corner.png)" in text
     for name in ("corner", "predictive", "trace"):
         assert (folder / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
-    data = diagnostics.arviz.from_netcdf(folder / "posterior.nc")
+    data = convergence.arviz.from_netcdf(folder / "posterior.nc")
     assert data.attrs["preset_hash"] == summary["preset_hash"]
     assert data["posterior"]["m_x"].shape == (4, 12)
     assert "omega_h2" in data["posterior"] and "diverging" in data["sample_stats"]

@@ -5,7 +5,7 @@ import json
 import h5netcdf
 import numpy as np
 import pytest
-from lmltdm_jax.inference import chains, posterior
+from lmltdm_jax.inference import chains, convergence, posterior
 from made_posterior import made_posterior
 from scipy.stats import norm
 from typer.testing import CliRunner
@@ -39,7 +39,7 @@ def test_the_file_holds_everything(model, tmp_path):
                 np.testing.assert_array_equal(found[key], array)
         else:
             assert found == value, name
-    data = posterior.arviz.from_netcdf(tmp_path / "posterior.nc")
+    data = convergence.arviz.from_netcdf(tmp_path / "posterior.nc")
     z = data["posterior"]["z_kappa_sb"]
     np.testing.assert_array_equal(z, made.parameters["kappa_sb"])
     assert data.attrs["preset_hash"] == made.preset_hash

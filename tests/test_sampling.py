@@ -179,7 +179,7 @@ def proposals(y, n, blocks):
 
 @pytest.fixture(scope="module")
 def sampled(stages):
-    settings = nuts.NutsSettings(16, 10, 60, 4, 4, 6)
+    settings = nuts.NutsSettings(16, 10, 60, 60, 500.0, 4, 4, 6)
     y, blocks = stages[0].points.y, settings.warmup_blocks + settings.blocks
     offered = proposals(y, 16 * blocks * 4, blocks)
     sampler = nuts.Sampler(Charts.of(TARGET), settings, stages[0].points, offered, {0: y})
@@ -274,7 +274,7 @@ def test_charts_leave_the_posterior_alone():
     inside = y[:, 0] > DISTANCE + 0.3
     charts = Halves(TARGET, (None, ZpResonance()))
     walkers = {0: y[~inside][:300], 1: from_y(charts, 1, y[inside][:300])[0]}
-    settings = nuts.NutsSettings(n, 4, 1, 3, 3, 4)
+    settings = nuts.NutsSettings(n, 4, 1, 1, 500.0, 3, 3, 4)
     start = evaluate(TARGET, y)
     sampler = nuts.Sampler(charts, settings, start, proposals(y[:50], n, 5), walkers)
     state = sampler._first(y, 0, np.repeat(np.cov(y.T)[None], n, axis=0))

@@ -8,5 +8,14 @@ TINY = FitSettings(
     64,
     3,
     LearnSettings(walkers=32, walks=3, sweeps=1, epochs=3, draws=256, rounds=2),
-    NutsSettings(chains=4, warmup_blocks=2, blocks=4, transitions=3, sweeps=2, max_tree_depth=3),
+    NutsSettings(
+        chains=4,
+        warmup_blocks=2,
+        blocks=4,
+        look=4,
+        ess=500.0,
+        transitions=3,
+        sweeps=2,
+        max_tree_depth=3,
+    ),
 )
