@@ -43,15 +43,15 @@ class FitSettings:
 FULL = FitSettings(
     particles=2048,
     moves=16,
-    learn=LearnSettings(walkers=1024, walks=12, sweeps=3, epochs=30, draws=80_000, rounds=3),
+    learn=LearnSettings(walkers=1024, walks=12, sweeps=3, epochs=30, draws=80_000, rounds=2),
     nuts=NutsSettings(
         chains=8,
-        warmup_blocks=40,
-        blocks=440,
+        warmup_blocks=24,
+        blocks=600,
         look=40,
         ess=500.0,
         transitions=2,
-        sweeps=24,
+        sweeps=16,
         max_tree_depth=3,
     ),
 )

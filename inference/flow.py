@@ -11,8 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -23,7 +22,6 @@ from flowjax.bijections import RationalQuadraticSpline
 from flowjax.distributions import StandardNormal, Transformed
 from flowjax.flows import coupling_flow
 from paramax import unwrap
-from scipy.special import logsumexp
 
 with warnings.catch_warnings():
     # tqdm, in a notebook without ipywidgets: its bar is switched off here.
@@ -31,41 +29,15 @@ with warnings.catch_warnings():
     from flowjax.train import fit_to_data
     from flowjax.train.losses import MaximumLikelihoodLoss
 
-_LAYERS, _WIDTH, _KNOTS, _INTERVAL = 6, 64, 12, 4.0
-_BATCH, _RATE = 1024, 5e-3
+_LAYERS, _WIDTH, _KNOTS, _INTERVAL = 4, 32, 6, 4.0
+_BATCH, _RATE, _DECAY = 1024, 5e-3, 3.0
+"""The decay of weights keeps the flow from learning the points by heart: of the training points few
+are independent. A network twice as wide, without decay, has less density by a factor of two where
+points of ``current`` are that it was not shown."""
 _LOSS = MaximumLikelihoodLoss()
 """Compiled anew for another instance, though there is nothing in it."""
 _ROWS = 64
 """Points a compiled call; what falls short is padded."""
-
-
-class Density(Protocol):
-    """A normalised density over y."""
-
-    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """(n, dimension) independent draws."""
-        ...
-
-    def log_density(self, y: np.ndarray) -> np.ndarray:
-        """ln density (n,) at y (n, dimension)."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Mixture:
-    """Densities with shares that add up to one."""
-
-    parts: Sequence[Density]
-    shares: Sequence[float]
-
-    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        counts = rng.multinomial(n, self.shares)
-        drawn = [part.draw(rng, int(k)) for part, k in zip(self.parts, counts, strict=True) if k]
-        return rng.permutation(np.concatenate(drawn))
-
-    def log_density(self, y: np.ndarray) -> np.ndarray:
-        each = np.stack([part.log_density(y) for part in self.parts])
-        return logsumexp(each + np.log(np.asarray(self.shares))[:, None], axis=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +50,7 @@ class Flow:
 
     @classmethod
     def fit(cls, y: np.ndarray, epochs: int, seed: int) -> Flow:
-        """Maximum likelihood on points y (n, dimension), Adam with a cosine schedule."""
+        """Maximum likelihood on points y (n, dimension); Adam, cosine schedule, weight decay."""
         centre = np.median(y, axis=0)
         scale = np.subtract(*np.percentile(y, (84, 16), axis=0)) / 2.0 + 1e-12
         dimension = y.shape[1]
@@ -114,7 +86,7 @@ class Flow:
 def _optimizer(steps: int) -> optax.GradientTransformation:
     """One for each number of steps: the training is compiled for an instance."""
     rate = optax.cosine_decay_schedule(_RATE, steps, 0.02)
-    return optax.chain(optax.clip_by_global_norm(5.0), optax.adam(rate))
+    return optax.chain(optax.clip_by_global_norm(5.0), optax.adamw(rate, weight_decay=_DECAY))
 
 
 @functools.cache

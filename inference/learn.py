@@ -4,7 +4,8 @@ In every chart (:mod:`charts`) the members of the population walk on, which make
 flow (:mod:`flow`) is fitted to where they were. A chart in which tempering has left hardly any is
 tempered once more, from the prior and by itself: there the shell is flat and easily followed. One
 that holds less than 1e-4 of the posterior by that (named approximation) is left out.
-Draws of a mixture of these flows, and of kernels on the walkers, are weighted (:mod:`importance`).
+Draws of a mixture of these flows, of kernels on the walkers and of something broad are weighted
+(:mod:`importance`).
 What the population has hardly seen shows by large weights; later rounds start from the weighted
 draws. How much of the posterior each chart holds is measured here.
 """
@@ -19,13 +20,14 @@ import numpy as np
 from . import smc
 from .archive import Archive
 from .charts import Charts, evaluate_in, from_y, numbers, to_y
-from .flow import Density, Flow, Mixture
+from .densities import Density, Mixture, Student
+from .flow import Flow
 from .importance import Importance, importance
 from .jumps import proposer, sweep
 from .target import Evaluated, Target, evaluate
 
-_FLOW_SHARE = 0.8
-"""Of the draws in a chart; the rest of them comes from the kernels."""
+_SHARES = (0.72, 0.18, 0.1)
+"""Of the draws in a chart: by the flow, the kernels and a broad distribution for the tails."""
 _LEAST_SHARE, _LEAST_SHARE_LATER = 0.1, 0.03
 """Of the draws for a chart, at least, before they are normalised: its share is not known well, in
 the first round even less."""
@@ -279,13 +281,20 @@ def _part(
 
     w, log_jacobian = from_y(charts, number, members.y)
     points = Evaluated(w, members.log_prior + log_jacobian, members.log_likelihood)
+    # Each half moves by proposals made from the other one, which stands meanwhile: a density that
+    # has a kernel on the point itself would send it away too easily, and the walkers would spread
+    # over more than the posterior. Copies of a member are in the same half.
+    copies = np.unique(points.y, axis=0, return_inverse=True)[1].ravel()
+    half = (rng.permutation(copies.max() + 1) % 2)[copies]
+    halves = [points[half == h] for h in (0, 1)]
     walked = []
     for _ in range(settings.walks):
-        propose = proposer(Archive.of(points.y))
-        for _ in range(settings.sweeps):
-            points, _ = sweep(rng, evaluated, points, propose)
-        walked.append(points.y)
+        for h in (0, 1):
+            propose = proposer(Archive.of(halves[1 - h].y))
+            for _ in range(settings.sweeps):
+                halves[h], _ = sweep(rng, evaluated, halves[h], propose)
+        walked.append(np.concatenate([members.y for members in halves]))
     w = np.concatenate(walked[settings.walks // 3 :])
-    parts = (Flow.fit(w, settings.epochs, seed), Archive.of(points.y))
-    density = Mixture(parts, (_FLOW_SHARE, 1.0 - _FLOW_SHARE))
-    return Part(number, density, points.y)
+    parts = (Flow.fit(w, settings.epochs, seed), Archive.of(walked[-1]), Student.of(walked[-1]))
+    density = Mixture(parts, _SHARES)
+    return Part(number, density, walked[-1])

@@ -188,14 +188,14 @@ def bulk_covariance(y: np.ndarray) -> np.ndarray:
 
 
 def pooled(step_sizes: np.ndarray, of: np.ndarray, charts: int) -> np.ndarray:
-    """(charts,): half of the least that the chains in each chart ``of`` (chains,) found; of all
-    charts for those without.
+    """(charts,): a quarter of the least that the chains in each chart ``of`` (chains,) found; of
+    all charts for those without.
 
     Of the last steps, not of NumPyro's average over the warm-up, which so few transitions leave too
-    large where the integrator becomes unstable at once. Half of the least, because one or two
+    large where the integrator becomes unstable at once. A quarter of the least, because one or two
     chains a chart do not meet all of its walls while they look for a step.
     """
-    found = {number: 0.5 * np.min(step_sizes[of == number]) for number in np.unique(of)}
+    found = {number: 0.25 * np.min(step_sizes[of == number]) for number in np.unique(of)}
     least = min(found.values())
     return np.array([found.get(number, least) for number in range(charts)])
 
