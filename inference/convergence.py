@@ -49,4 +49,4 @@ def mixing(draws: np.ndarray) -> Mixing:
 def worst(parameters: Mapping[str, np.ndarray]) -> Mixing:
     """Largest r_hat and least ess of several parameters; nan if one of them is."""
     found = np.array([mixing(draws) for draws in parameters.values()])
-    return Mixing(found[:, 0].max(), found[:, 1].min(), found[:, 2].min())
+    return Mixing(*map(float, (found[:, 0].max(), found[:, 1].min(), found[:, 2].min())))

@@ -86,6 +86,7 @@ def test_chains_end_once_they_are_good_enough(target, whole, tmp_path, monkeypat
         fit = fitting.run(target, short, 3, tmp_path)
         assert fit.complete and len(fit.blocks) == 3 < TINY.nuts.blocks
         np.testing.assert_array_equal(fit.draws.y, whole.draws.y[:, : fit.draws.y.shape[1]])
+        assert json.loads(json.dumps(diagnostics.summarize(Posterior.of(fit))))["complete"] is True
     monkeypatch.setattr(fitting, "R_HAT_MAX", 0.5)
     assert len(fitting.run(target, short, 3).blocks) == TINY.nuts.blocks
 
