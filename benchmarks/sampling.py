@@ -57,7 +57,7 @@ def ours(post: VectorPosterior, quick: bool) -> list[str]:
     summary = summarize(posterior)
     least = min(row["ess_bulk"] for row in summary["parameters"].values())
     r_hat = max(row["r_hat"] for row in summary["parameters"].values())
-    log_z = f"{summary['log_evidence']:.2f} ± {summary['log_evidence_error']:.2f}"
+    log_z = f"{summary['log_evidence']:.3f} ± {summary['log_evidence_error']:.3f}"
     found = shares(post, *(posterior.parameters[name] for name in _MASSES))
     kish = summary["importance_efficiency"] * summary["importance_draws"]
     state = f"r_hat {r_hat:.2f}; Kish's ess of the weighted draws {kish:.0f}"
@@ -90,7 +90,7 @@ def dynesty(post: VectorPosterior, minutes: float) -> list[str]:
     weights = found.importance_weights()
     draws = resample_equal(found.samples, weights, rstate=np.random.default_rng(1))
     found_shares = shares(post, *(draws[:, post.names.index(name)] for name in _MASSES))
-    log_z = f"{found.logz[-1]:.2f} ± {found.logzerr[-1]:.2f}" if done else ""
+    log_z = f"{found.logz[-1]:.3f} ± {found.logzerr[-1]:.3f}" if done else ""
     state = "finished" if done else f"stopped with ln Z to go {left:.2g}"
     ess = 1.0 / np.sum(weights**2)
     return row("dynesty", seconds, ess, found_shares, log_z, f"{state}, {pool.calls} calls")

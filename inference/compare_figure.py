@@ -58,6 +58,6 @@ def figure(found: Sequence[Solution], preset: str) -> Figure:
 def _label(solution: Solution) -> str:
     lines = [solution.model, solution.kind]
     if solution.log_z is not None:
-        lines.append(f"ln Z = {solution.log_z:.2f} ± {solution.log_z_error:.2f}")
+        lines.append(f"ln Z = {solution.log_z:.3f} ± {solution.log_z_error:.3f}")
     lines.append(f"χ² = {solution.chi2:.2f}")
     return "\n".join(line for line in lines if line)

@@ -39,7 +39,7 @@ def text(posterior: Posterior, summary: dict[str, Any]) -> str:
         "",
         f"Preset hash `{posterior.preset_hash}`; {software}.",
         "",
-        f"Evidence: ln Z = {run.log_evidence:.2f} ± {run.log_evidence_error:.2f} "
+        f"Evidence: ln Z = {run.log_evidence:.3f} ± {run.log_evidence_error:.3f} "
         f"from {run.importance_draws} weighted draws of the learned density "
         f"({run.importance_efficiency:.1%} of them count); tempering alone says "
         f"{run.log_evidence_tempering:.2f}, with a scatter of some 0.3 from seed to seed.",

@@ -9,6 +9,7 @@ import pytest
 
 from lmltdm_jax import GaussianTerm, InputError, Likelihood, Measurement, Parameters
 from lmltdm_jax.inputs import input_table
+from lmltdm_jax.likelihoods.nuisances import LARGEST
 from lmltdm_jax.likelihoods.presets import load_preset, preset_names
 from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.observables.compute import Observables
@@ -174,6 +175,23 @@ def test_nuisances_shift_inputs_and_carry_their_prior():
     assert float(shifted.loglike - sum(shifted.terms.values())) == pytest.approx(-0.5)
     with pytest.raises(InputError, match="unknown nuisance"):
         likelihood(BENCHMARK, {"nope": jnp.zeros(())})
+
+
+def test_nuisances_at_the_ends_of_their_range(current, prior_points):
+    """Finite up to them at points of the prior; beyond, minus infinity and no NaN."""
+    names = ("kappa_sb", "a0_bkstar", "h1_running")
+    rng, n = np.random.default_rng(3), 256
+    z = LARGEST * rng.choice((-1.0, 1.0), (n, len(names)))
+
+    @jax.jit
+    def terms(params, z):
+        return jax.vmap(lambda p, z: current.terms(p, dict(zip(names, z, strict=True))))(params, z)
+
+    inside = terms(prior_points(n, 3), z)
+    for name, values in inside.items():
+        assert np.all(np.isfinite(values)), name
+    z[np.arange(n), rng.integers(len(names), size=n)] *= rng.choice((1.001, 1e3), n)
+    assert np.all(np.stack(list(terms(prior_points(n, 3), z).values())) == -np.inf)
 
 
 @pytest.mark.parametrize(

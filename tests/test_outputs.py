@@ -52,7 +52,7 @@ def test_report_makes_everything_from_that_file_alone(tmp_path):
     result = report(tmp_path)
     assert result.exit_code == 0, result.output
     assert "NOT CONVERGED" in result.output and "the run was interrupted" in result.output
-    assert "lambda_phix" in result.output and "ln Z = -12.50 ± 0.10" in result.output
+    assert "lambda_phix" in result.output and "ln Z = -12.500 ± 0.100" in result.output
     assert set(MADE) | {"posterior.nc", "chains"} == {p.name for p in tmp_path.iterdir()}
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["preset_hash"] == "0123456789abcdef" and summary["versions"] == made.versions

@@ -35,8 +35,8 @@ def write_and_show(posterior: Posterior, folder: Path) -> bool:
     console.print(_table(summary, units))
     console.print(
         f"{summary['n_samples']} draws of {summary['chains']} chains, "
-        f"{summary['divergences']} divergent, ln Z = {summary['log_evidence']:.2f} ± "
-        f"{summary['log_evidence_error']:.2f}, "
+        f"{summary['divergences']} divergent, ln Z = {summary['log_evidence']:.3f} ± "
+        f"{summary['log_evidence_error']:.3f}, "
         f"{summary['wall_s']:.0f} s"
     )
     colour = "green" if summary["converged"] else "bold red"

@@ -62,7 +62,7 @@ def _evidences(found: list[Solution], preset: str) -> Table:
     for s in found:
         evidence = "too few draws" if s.share is not None else ""
         if s.log_z is not None:
-            evidence = f"{s.log_z:.2f} ± {s.log_z_error:.2f}"
+            evidence = f"{s.log_z:.3f} ± {s.log_z_error:.3f}"
         share = "" if s.share is None else f"{s.share:.1%}"
         chi2 = "" if s.share is None else f"{s.chi2:.2f}"
         table.add_row(s.model, s.kind, evidence, share, chi2, f"{s.chi2_without_relic:.2f}")

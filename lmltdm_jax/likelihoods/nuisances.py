@@ -27,6 +27,9 @@ from lmltdm_jax.observables.form_factors import WHITENED_BK, a_zero_relative_err
 FORM_FACTORS = tuple(f"ff_bk_{i + 1}" for i in range(WHITENED_BK))
 A_ZERO = "a0_bkstar"
 H1_RUNNING = "h1_running"
+LARGEST = 37.0
+"""Validity range of every z: a unit normal has 5e-298 there. Powers of factors overflow further
+out."""
 
 
 def known_nuisances(inputs: str) -> tuple[str, ...]:
@@ -46,6 +49,14 @@ def check_nuisances(names: tuple[str, ...], inputs: str, of_terms: tuple[str, ..
     for name in names:
         if name not in known:
             raise InputError(f"unknown nuisance '{name}' for inputs '{inputs}'; known: {known}")
+
+
+def in_range(z: Mapping[str, jax.Array]) -> jax.Array:
+    """Whether every nuisance is within ``LARGEST``; scalar bool."""
+    inside = jnp.ones((), bool)
+    for value in z.values():
+        inside &= jnp.abs(jnp.asarray(value)) <= LARGEST
+    return inside
 
 
 def shifted(sm: StandardModel, inputs: str, z: Mapping[str, jax.Array]) -> StandardModel:

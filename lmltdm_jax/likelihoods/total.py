@@ -14,7 +14,7 @@ from lmltdm_jax._precision import require_x64
 from lmltdm_jax.errors import InputError
 from lmltdm_jax.inputs import StandardModel
 from lmltdm_jax.likelihoods.base import Context, Term, check_no_double_counting
-from lmltdm_jax.likelihoods.nuisances import check_nuisances, shifted
+from lmltdm_jax.likelihoods.nuisances import check_nuisances, in_range, shifted
 from lmltdm_jax.likelihoods.presets import load_preset
 from lmltdm_jax.model import Point, build_point
 from lmltdm_jax.numerics.compiling import top_level_jit
@@ -116,9 +116,14 @@ class Likelihood(eqx.Module):
         return self.evaluate(params, nuisances).terms
 
     def evaluate(self, params: ParameterSet, nuisances: Nuisances | None = None) -> Evaluation:
-        """Everything about one point (scalars). ``nuisances`` maps names to unit normals (0)."""
-        physical = in_domain(params)
-        nuisances = dict(nuisances or {})
+        """Everything about one point (scalars). ``nuisances`` maps names to unit normals (0).
+
+        ln L is -inf outside the domain of the parameters, and where a nuisance is further out than
+        :data:`lmltdm_jax.likelihoods.nuisances.LARGEST`.
+        """
+        given = dict(nuisances or {})
+        physical = in_domain(params) & in_range(given)
+        nuisances = _safe(given)
         point = self._point(params, nuisances)
         widths = build_widths(point)
         observables = compute_observables(point, widths, self.settings)
@@ -127,7 +132,7 @@ class Likelihood(eqx.Module):
             term.name: jnp.where(physical, term.loglike(context), -jnp.inf)
             for term in self.term_list
         }
-        prior = sum((-0.5 * jnp.asarray(z) ** 2 for z in nuisances.values()), jnp.zeros(()))
+        prior = sum((-0.5 * jnp.asarray(z) ** 2 for z in given.values()), jnp.zeros(()))
         return Evaluation(
             loglike=sum(terms.values(), prior),
             terms=terms,
@@ -138,7 +143,7 @@ class Likelihood(eqx.Module):
 
     def omega_h2(self, params: ParameterSet, nuisances: Nuisances | None = None) -> jax.Array:
         """Omega h2 of :meth:`evaluate` (scalar) without the rest, and without a domain."""
-        point = self._point(params, dict(nuisances or {}))
+        point = self._point(params, _safe(nuisances or {}))
         return omega_h2(point, build_widths(point))
 
     def report(self, params: ParameterSet, nuisances: Nuisances | None = None) -> Report:
@@ -186,6 +191,12 @@ class Likelihood(eqx.Module):
         known = [term.name for term in self.term_list]
         if name not in known:
             raise InputError(f"unknown term '{name}' in '{self.name}'; known: {', '.join(known)}")
+
+
+def _safe(nuisances: Nuisances) -> dict[str, jax.Array]:
+    """All zero if one of them is out of range: the likelihood there is overwritten."""
+    inside = in_range(nuisances)
+    return {name: jnp.where(inside, z, 0.0) for name, z in nuisances.items()}
 
 
 @top_level_jit
