@@ -13,6 +13,8 @@ import dataclasses
 import numpy as np
 from scipy.special import logsumexp
 
+from lmltdm_jax.errors import InputError
+
 from .target import Evaluated, Target, evaluate
 
 
@@ -76,6 +78,17 @@ class Importance:
 
 def importance(target: Target, y: np.ndarray, log_density: np.ndarray) -> Importance:
     """Draws y (n, dimension) of a density, weighted; ``log_density`` (n,) is ln of it there,
-    infinite for a draw that counts as nothing."""
+    infinite for a draw that counts as nothing.
+
+    Raises:
+        InputError: the likelihood is not a number at a draw, so that nothing would be one.
+    """
     points = evaluate(target, y)
-    return Importance(points, points.log_prior + points.log_likelihood - log_density)
+    counts = np.isfinite(log_density)
+    undefined = np.flatnonzero(counts & np.isnan(points.log_likelihood))
+    if len(undefined):
+        values = target.coordinates.values(points.y[undefined[0]])
+        text = ", ".join(f"{name} = {float(value):.6g}" for name, value in values.items())
+        raise InputError(f"a term of the likelihood is not a number (nan) at {text}")
+    log_weights = points.log_prior + points.log_likelihood - log_density
+    return Importance(points, np.where(counts, log_weights, -np.inf))

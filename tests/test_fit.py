@@ -5,13 +5,15 @@ import json
 
 import numpy as np
 import pytest
-from lmltdm_jax.inference import convergence, diagnostics, figures, report
+from lmltdm_jax.inference import convergence, diagnostics, figures, importance, report
 from lmltdm_jax.inference import fit as fitting
 from lmltdm_jax.inference.posterior import Posterior, read
 from lmltdm_jax.inference.provenance import preset_hash
+from lmltdm_jax.inference.target import Evaluated
 from tiny_fit import TINY
 from typer.testing import CliRunner
 
+from lmltdm_jax import InputError
 from lmltdm_jax.cli import app
 from lmltdm_jax.likelihoods.zp_searches import ZpSearch
 from lmltdm_jax.parameters import sampled_parameters
@@ -89,6 +91,18 @@ def test_chains_end_once_they_are_good_enough(target, whole, tmp_path, monkeypat
         assert json.loads(json.dumps(diagnostics.summarize(Posterior.of(fit))))["complete"] is True
     monkeypatch.setattr(fitting, "R_HAT_MAX", 0.5)
     assert len(fitting.run(target, short, 3).blocks) == TINY.nuts.blocks
+
+
+def test_a_likelihood_that_is_not_a_number_stops_a_fit(target, monkeypatch):
+    """But not at a draw that counts as nothing."""
+    y = np.zeros((4, target.dimension))
+    found = Evaluated(y, np.zeros(4), np.array([-1.0, np.nan, -2.0, np.nan]))
+    monkeypatch.setattr(importance, "evaluate", lambda target, y: found)
+    density = np.array([0.0, np.inf, 0.0, np.inf])
+    weights = importance.importance(target, y, density).log_weights
+    np.testing.assert_array_equal(weights, [-1.0, -np.inf, -2.0, -np.inf])
+    with pytest.raises(InputError, match=r"not a number \(nan\) at m_zp = 0\.49"):
+        importance.importance(target, y, np.zeros(4))
 
 
 def test_the_worst_parameter_decides_whether_chains_go_on():
