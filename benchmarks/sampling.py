@@ -21,7 +21,7 @@ import numpy as np
 from dynesty import NestedSampler
 from dynesty.utils import resample_equal
 from lmltdm_jax.inference import fit as fitting
-from lmltdm_jax.inference.convergence import arviz
+from lmltdm_jax.inference.convergence import worst
 from lmltdm_jax.inference.diagnostics import summarize
 from lmltdm_jax.inference.posterior import Posterior
 from lmltdm_jax.inference.vector import VectorPosterior
@@ -31,13 +31,6 @@ from rich.table import Table
 
 _WALKERS, _BLOCK, _LIVE, _STEPS = 64, 100, 500, 60
 _MASSES = ("m_h1", "m_zp", "m_x")
-
-
-def least_ess(chains: np.ndarray) -> tuple[float, float]:
-    """Least bulk ess and largest r_hat of chains (chains, draws, dimension)."""
-    columns = np.moveaxis(chains, -1, 0)
-    ess = [float(arviz.ess(column, method="bulk")) for column in columns]
-    return min(ess), max(float(arviz.rhat(column)) for column in columns)
 
 
 def shares(post: VectorPosterior, m_h1: np.ndarray, m_zp: np.ndarray, m_x: np.ndarray) -> list[str]:
@@ -123,10 +116,11 @@ def run_emcee(post: VectorPosterior, minutes: float) -> list[str]:
     seconds = time.perf_counter() - begun
     chains = sampler.get_chain().swapaxes(0, 1)
     chains = chains[:, chains.shape[1] // 2 :]
-    ess, r_hat = least_ess(chains)
+    mixing = worst(dict(zip(post.names, np.moveaxis(chains, -1, 0), strict=True)))
     found = shares(post, *(10.0 ** chains[..., post.names.index(name)] for name in _MASSES))
     calls = _WALKERS * sampler.iteration
-    return row("emcee (DE)", seconds, ess, found, "", f"r_hat {r_hat:.2f}, {calls} calls")
+    state = f"r_hat {mixing.r_hat:.2f}, {calls} calls"
+    return row("emcee (DE)", seconds, mixing.ess_bulk, found, "", state)
 
 
 def row(

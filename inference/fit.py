@@ -137,8 +137,8 @@ def run(
     """Sample the posterior.
 
     The chains end once every parameter's r_hat and effective sample size are good enough, at the
-    latest after ``settings.nuts.blocks``; the Monte Carlo error of r_hat and ess where they end is
-    that of any such rule (named approximation: the draws themselves do not know of it).
+    latest after ``settings.nuts.blocks``. Named approximation: looking again and again stops where
+    the estimates of both are good by chance, too; more ess than a verdict asks for makes up for it.
 
     Ctrl-C during sampling returns what there is (``complete`` is then false); before the first
     draw it raises ``KeyboardInterrupt``. Either way the checkpoint keeps the state.

@@ -282,8 +282,8 @@ def _part(
     w, log_jacobian = from_y(charts, number, members.y)
     points = Evaluated(w, members.log_prior + log_jacobian, members.log_likelihood)
     # Each half moves by proposals made from the other one, which stands meanwhile: a density that
-    # has a kernel on the point itself would send it away too easily, and the walkers would spread
-    # over more than the posterior. Copies of a member are in the same half.
+    # has a kernel on the point itself would send it away too easily, and the walkers would not
+    # follow the posterior. Copies of a member are in the same half.
     copies = np.unique(points.y, axis=0, return_inverse=True)[1].ravel()
     half = (rng.permutation(copies.max() + 1) % 2)[copies]
     halves = [points[half == h] for h in (0, 1)]
