@@ -3,8 +3,9 @@
     python benchmarks/sampling.py [--preset talk2024] [--quick] [--minutes 10]
 
 Effective draws a second of wall time, compilation and every stage included, one run after the
-other. Effective draws: ours and emcee's the least bulk ess of ArviZ over all parameters, walkers as
-chains; of weighted draws, which are dynesty's and ours before the chains, Kish's (sum w)^2/sum w^2.
+other. A fit gives two kinds of draws: weighted ones, then chains (their time is that of both).
+Effective draws: of weighted ones, which are dynesty's, too, Kish's (sum w)^2/sum w^2; of chains and
+of emcee's walkers the least bulk ess of ArviZ over all parameters.
 dynesty's calls are answered in batches (:mod:`lockstep`), faster than one by one. emcee gets the
 walkers' half of the run that is later. A peer that is not done within ``--minutes`` is stopped and
 shown with how far it came: its draws do not follow the posterior yet, and effective draws a second
@@ -41,20 +42,40 @@ def shares(post: VectorPosterior, m_h1: np.ndarray, m_zp: np.ndarray, m_x: np.nd
     return [f"{two_body:.2f}", f"{resonance:.3f}"]
 
 
-def ours(post: VectorPosterior, quick: bool) -> list[str]:
+def ours(post: VectorPosterior, quick: bool) -> list[list[str]]:
     begun = time.perf_counter()
     settings = fitting.QUICK if quick else fitting.FULL
     target = fitting.build_target(post.likelihood)
-    posterior = Posterior.of(fitting.run(target, settings, seed=0))
+    explored = 0.0
+
+    def progress(phase: str, share: float, text: str) -> None:
+        nonlocal explored
+        if (phase, share) == ("learn", 1.0):
+            explored = time.perf_counter() - begun
+
+    fit = fitting.run(target, settings, 0, progress=progress)
+    posterior = Posterior.of(fit)
     seconds = time.perf_counter() - begun
+    values = target.coordinates.values(fit.learned.population.y)
+    weighted_shares = shares(post, *(np.asarray(values[name]) for name in _MASSES))
     summary = summarize(posterior)
     least = min(row["ess_bulk"] for row in summary["parameters"].values())
     r_hat = max(row["r_hat"] for row in summary["parameters"].values())
     log_z = f"{summary['log_evidence']:.3f} ± {summary['log_evidence_error']:.3f}"
     found = shares(post, *(posterior.parameters[name] for name in _MASSES))
-    kish = summary["importance_efficiency"] * summary["importance_draws"]
-    state = f"r_hat {r_hat:.2f}; Kish's ess of the weighted draws {kish:.0f}"
-    return row("lmltdm fit", seconds, least, found, log_z, state)
+    weighted = fit.learned.importance
+    state = f"{weighted.efficiency:.0%} of {summary['importance_draws']} count"
+    return [
+        row(
+            "lmltdm fit, weighted draws",
+            explored,
+            weighted.effective,
+            weighted_shares,
+            log_z,
+            state,
+        ),
+        row("lmltdm fit, chains", seconds, least, found, "", f"r_hat {r_hat:.3f}"),
+    ]
 
 
 def dynesty(post: VectorPosterior, minutes: float) -> list[str]:
@@ -140,7 +161,8 @@ def main() -> None:
     table = Table(title=f"{options.preset}; {jax.devices()[0].device_kind}, jax {jax.__version__}")
     for heading in ("sampler", "s", "ess", "ess/s", "two-body", "resonance", "ln Z", "state"):
         table.add_column(heading, justify="left" if heading in ("sampler", "state") else "right")
-    table.add_row(*ours(post, options.quick))
+    for found in ours(post, options.quick):
+        table.add_row(*found)
     table.add_row(*dynesty(post, options.minutes))
     table.add_row(*run_emcee(post, options.minutes))
     Console(width=130).print(table)

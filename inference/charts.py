@@ -228,6 +228,12 @@ def from_y(
     return _in_chart(_from_y, charts, number, y)
 
 
+def compile_charts(charts: Charts, y: np.ndarray) -> None:
+    """Compile :func:`numbers`, :func:`to_y` and :func:`from_y` for many points, as ``y`` are."""
+    w, _ = from_y(charts, numbers(charts, y), y)
+    to_y(charts, 0, w)
+
+
 def evaluate_in(charts: Charts, number: int | np.ndarray, w: np.ndarray) -> Evaluated:
     """Points w (n, dimension) of charts: ``Evaluated.y`` is w, and the density of
     the prior that in w. Of likelihood zero where they are not in their chart."""

@@ -7,6 +7,8 @@ started again there continues from it, with the same numbers it would have given
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -15,12 +17,13 @@ import numpy as np
 from lmltdm_jax.likelihoods.total import Likelihood
 
 from . import smc
-from .charts import Charts
+from .ahead import ahead
+from .charts import Charts, compile_charts
 from .checkpoint import Checkpoint
 from .convergence import R_HAT_MAX, Mixing, worst
 from .coordinates import Coordinates
 from .learn import Learned, LearnSettings, learn
-from .nuts import Block, Chains, NutsSettings, Proposals, Sampler
+from .nuts import Block, Chains, NutsSettings, Proposals, Sampler, compile_chains
 from .prior import Prior
 from .progress import Progress, silent
 from .provenance import fingerprint
@@ -42,12 +45,12 @@ class FitSettings:
 
 FULL = FitSettings(
     particles=2048,
-    moves=16,
-    learn=LearnSettings(walkers=1024, walks=12, sweeps=3, epochs=30, draws=80_000, rounds=2),
+    moves=10,
+    learn=LearnSettings(walkers=1024, walks=10, sweeps=3, epochs=30, draws=64_000, rounds=2),
     nuts=NutsSettings(
         chains=8,
         warmup_blocks=24,
-        blocks=600,
+        blocks=400,
         look=40,
         ess=500.0,
         transitions=2,
@@ -154,11 +157,15 @@ def run(
         InputError: the folder holds the checkpoint of another fit, or cannot be written.
     """
     checkpoint = Checkpoint(folder, fingerprint(target, settings, seed), FILE, State())
-    stage, learned = _explored(target, settings, seed, checkpoint, progress)
-    n, state = settings.nuts, checkpoint.state
-    total = n.warmup_blocks + n.blocks
+    n, charts = settings.nuts, Charts.of(target)
+    programs = [] if _finished(checkpoint.state, n) else _programs(charts, n)
+    stage, learned = _explored(target, settings, seed, checkpoint, progress, programs)
+    state, total = checkpoint.state, n.warmup_blocks + n.blocks
+    progress("compile", 1.0, "compiling the gradient")
+    for program in programs:
+        program.result()
     sampler = Sampler(
-        Charts.of(target),
+        charts,
         n,
         learned.population,
         Proposals(learned.unused, learned.density.log_density, total, seed),
@@ -167,7 +174,6 @@ def run(
     if state.chains is None:
         first, points = sampler.first(seed)
         state = checkpoint.keep(chains=first, points=points)
-    progress("compile", 1.0, "compiling the gradient")
     try:
         while not _finished(state, n):
             chains, points, block = sampler.advance(state.chains, state.points, state.done)
@@ -213,7 +219,15 @@ def explore(
     Arguments and errors are those of :func:`run`, which goes on from the same folder.
     """
     checkpoint = Checkpoint(folder, fingerprint(target, settings, seed), FILE, State())
-    return _explored(target, settings, seed, checkpoint, progress)[1]
+    programs = [] if checkpoint.state.learned is not None else _programs(Charts.of(target))
+    return _explored(target, settings, seed, checkpoint, progress, programs)[1]
+
+
+def _programs(charts: Charts, nuts: NutsSettings | None = None) -> list[Future[None]]:
+    """Start to compile those of the charts; then, with ``nuts``, those of the chains."""
+    y = smc.prior_draws(charts.target, 4 * charts.target.dimension, np.random.default_rng(0))
+    of_charts = partial(compile_charts, charts, y)
+    return ahead(of_charts, *([] if nuts is None else [partial(compile_chains, charts, nuts, y)]))
 
 
 def _explored(
@@ -222,6 +236,7 @@ def _explored(
     seed: int,
     checkpoint: Checkpoint[State],
     progress: Progress,
+    programs: list[Future[None]],
 ) -> tuple[smc.Stage, Learned]:
     """The last stage and what was learned from it, from the checkpoint where it has them."""
     progress("compile", 0.0, "compiling the likelihood")
@@ -235,6 +250,7 @@ def _explored(
         def told(share: float, text: str) -> None:
             progress("learn", share, text)
 
+        programs[0].result()
         learned = learn(target, last, settings.learn, seed, told)
         checkpoint.keep(learned=learned)
     return last, learned

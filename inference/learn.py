@@ -8,6 +8,10 @@ Draws of a mixture of these flows, of kernels on the walkers and of something br
 (:mod:`importance`).
 What the population has hardly seen shows by large weights; later rounds start from the weighted
 draws. How much of the posterior each chart holds is measured here.
+
+Named approximation: where one draw has so much of the weight that there is one more round, its
+draws replace those before. What the density hardly covers is then never counted too often, but is
+left out where no draw meets it: ln Z is low by that, at most by what such places hold.
 """
 
 from __future__ import annotations
@@ -47,6 +51,9 @@ _FIRST_DRAWS = 3
 """``draws`` over those of a round that another one follows."""
 _MORE_WALKERS, _FEWER_WALKS = 2, 4
 """Of a later round, over ``walkers``, and walks: weighted draws are many, and independent."""
+_LARGEST = 0.05
+"""Weight of a draw, of all, above which there is one more round: all are worth less than 400 then.
+"""
 _STARTS = 5
 """Draws over those that chains start from; the others are left for them as proposals."""
 
@@ -65,7 +72,8 @@ class LearnSettings:
     draws: int
     """of the mixture, weighted"""
     rounds: int
-    """times that a density is learned; the later ones start from weighted draws"""
+    """times that a density is learned, and once more if a draw has more than 5 % of all weight; the
+    later ones start from weighted draws"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,11 +157,10 @@ def learn(
     more = _MORE_WALKERS * settings.walkers
     later = dataclasses.replace(settings, walkers=more, walks=_FEWER_WALKS)
     parts, weighted, good, least = (), known, frozenset(), _LEAST_SHARE
-    for number in range(settings.rounds):
-        last = number + 1 == settings.rounds
+    for number in range(settings.rounds + 1):
 
         def said(share: float, text: str, done: float = number) -> None:
-            progress((done + share) / settings.rounds, text)
+            progress((done + share) / (settings.rounds + 1), text)
 
         if number == 0:
             parts = _parts(charts, known, tempered.log_z, settings, rng, seed, said)
@@ -163,11 +170,15 @@ def learn(
         shares = np.array([max(known.share(of == part.number)[0], least) for part in parts])
         density = Patchwork(charts, parts, shares / shares.sum())
         said(0.7, "weighting draws of what was learned")
-        draws = settings.draws if last else settings.draws // _FIRST_DRAWS
+        enough = number + 1 >= settings.rounds
+        draws = settings.draws if enough else settings.draws // _FIRST_DRAWS
         weighted = importance(target, *density.draw(rng, draws))
+        last = enough and (number == settings.rounds or weighted.weights.max() < _LARGEST)
         seen = weighted[: draws // _STARTS] if last else weighted
         if seen.effective > _TRUSTED:
             known, good, least = seen, _good(charts, parts, seen), _LEAST_SHARE_LATER
+        if last:
+            break
     progress(1.0, f"{weighted.efficiency:.1%} of the draws count")
     return Learned(parts, density, known.resampled(len(population.y), rng), weighted)
 

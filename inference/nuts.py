@@ -337,3 +337,13 @@ class Sampler:
             walked, _ = sweep(rng, lambda w: evaluate_in(self.charts, of, w), walked, propose)
         y, log_jacobian = to_y(self.charts, of, walked.y)
         return Evaluated(y, walked.log_prior - log_jacobian, walked.log_likelihood)
+
+
+def compile_chains(charts: Charts, settings: NutsSettings, y: np.ndarray) -> None:
+    """Compile what a :class:`Sampler` runs, by a block from points ``y`` (n, dimension), more of
+    them than dimensions; it is thrown away."""
+    points = evaluate(charts.target, y)
+    nothing = Importance(points[:0], np.zeros(0))
+    proposals = Proposals(nothing, lambda y: np.zeros(len(y)), settings.warmup_blocks, seed=0)
+    sampler = Sampler(charts, settings, points, proposals, {0: y})
+    sampler.advance(*sampler.first(0), 0)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from lmltdm_jax.inference import learn as learning
 from lmltdm_jax.inference import smc
 from lmltdm_jax.inference.archive import Archive
 from lmltdm_jax.inference.charts import Charts
@@ -155,7 +156,7 @@ class Spike(Analytic):
         return rng.standard_normal((n, 4)) * rng.choice((0.1, 1.0), size=(n, 1))
 
 
-def test_walkers_stay_where_the_posterior_is():
+def test_walkers_stay_where_the_posterior_is(monkeypatch):
     """From exact draws. Proposals made of all walkers, themselves included, would carry them into
     the spike: the mean of ln L would be higher by 4.6 (seen in three seeds)."""
     target, n, rng = Spike(), 256, np.random.default_rng(10)
@@ -163,10 +164,33 @@ def test_walkers_stay_where_the_posterior_is():
     y = target.exact(n, rng)
     stage = smc.Stage(1.0, -4 * np.log(2 * BOX), evaluate(target, y), 1.0, 1)
     settings = dataclasses.replace(SETTINGS, walkers=n, epochs=1, draws=500)
+    monkeypatch.setattr(learning, "_LARGEST", 1.0)
     (part,) = learn(target, stage, settings, 0).parts
     assert np.any(part.walkers != y, axis=1).mean() > 0.95
     walked = evaluate(target, part.walkers).log_likelihood
     assert walked.mean() == pytest.approx(exact.mean(), abs=4 * exact.std() / np.sqrt(n))
+
+
+@pytest.mark.parametrize(("spoiled", "rounds"), [((), 1), ((0,), 2), ((0, 1), 2)])
+def test_one_draw_that_outweighs_all_others_asks_for_one_more_round(monkeypatch, spoiled, rounds):
+    """Whose draws then are the result, whatever they are."""
+    weighted = []
+
+    def spoil(target, y, log_density):
+        found = importance(target, y, log_density)
+        if len(weighted) in spoiled:
+            found.log_weights[0] = found.log_weights.max() + 10.0
+        weighted.append(found)
+        return found
+
+    monkeypatch.setattr(learning, "importance", spoil)
+    target, n = UnequalMixture(), 256
+    y = np.random.default_rng(11).normal(-2.0, 1.0, (n, 4))
+    stage = smc.Stage(1.0, -4 * np.log(2 * BOX), evaluate(target, y), 1.0, 1)
+    settings = dataclasses.replace(SETTINGS, walkers=n, walks=3, epochs=1, draws=500)
+    learned = learn(target, stage, settings, 0)
+    assert len(weighted) == rounds and learned.importance is weighted[-1]
+    assert (learned.importance.weights.max() > 0.05) == (rounds - 1 in spoiled)
 
 
 @pytest.fixture(scope="module")

@@ -78,13 +78,25 @@ def _start(
     enable_compilation_cache()
 
 
+def _leave_at_once() -> None:
+    """Unlike sys.exit not after what is being compiled on another thread."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
+
+
 def main() -> None:
     """Entry point of the ``lmltdm`` script."""
     try:
         app()
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
-        sys.exit(INTERRUPTED)
+        _leave_at_once()
+    except SystemExit as end:
+        # What typer makes of an interrupt.
+        if end.code == INTERRUPTED:
+            _leave_at_once()
+        raise
     except BrokenPipeError:
         # The reader of our stdout has left (| head): nothing is wrong, nobody listens.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
