@@ -65,8 +65,14 @@ class Shape(eqx.Module):
 
     prior: Prior
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the coordinates; the mass of the dark matter is m_x in every model."""
+        mass = self.prior.model.dark_matter_mass
+        return tuple("m_x" if name == mass else name for name in self.prior.names)
+
     def index(self, name: str) -> int:
-        return self.prior.names.index(name)
+        return self.names.index(name)
 
     def params(self, t: jax.Array) -> Parameters:
         params, _ = self.prior.physical(self.prior.box_from_unconstrained(t))

@@ -58,7 +58,9 @@ class Charts(eqx.Module):
         """Those whose parameters are sampled; none without a relic density in the likelihood."""
         if not target.has_shell:
             return cls(target, (None,))
-        logs = {i.name for i in target.coordinates.prior.parameters if is_log(i)}
+        prior = target.coordinates.prior
+        names = zip(Shape(prior).names, prior.parameters, strict=False)
+        logs = {name for name, info in names if is_log(info)}
         each = [chart for chart in KINDS if set(chart.needs) <= logs]
         flat = [] if each and isinstance(each[0], Elsewhere) else [None]
         return cls(target, (*flat, *each))
@@ -141,7 +143,7 @@ class Charts(eqx.Module):
 
     def _axis(self, number: jax.Array) -> jax.Array:
         """(dimension,) bool: the axis of a chart; none of a flat one."""
-        names = self._coordinates.prior.names
+        names = self._shape.names
         axes = [[c is not None and c.needs[0] == name for name in names] for c in self.each]
         return jnp.array(axes)[number]
 

@@ -1,7 +1,8 @@
-"""Whether chains have run long enough: r_hat and effective sample sizes, as ArviZ has them.
+"""Whether draws suffice: r_hat and effective sample sizes of chains, and what the largest weights
+of weighted draws are worth, as ArviZ has them.
 
-Both are of ranks (Vehtari et al., Bayesian Anal. 16 (2021) 667): a parameter and its logarithm have
-the same.
+The first two are of ranks (Vehtari et al., Bayesian Anal. 16 (2021) 667): a parameter and its
+logarithm have the same.
 """
 
 from __future__ import annotations
@@ -44,6 +45,17 @@ def mixing(draws: np.ndarray) -> Mixing:
         float(arviz.ess(draws, method="bulk")),
         float(arviz.ess(draws, method="tail", prob=(0.05, 0.95))),
     )
+
+
+def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """ln of Pareto-smoothed weights (n,) but for a constant, and the shape k; of finite ones."""
+    if int(arviz.__version__.split(".")[0]) >= 1:
+        from arviz_stats.base import array_stats  # pyright: ignore[reportMissingImports]
+
+        found, k = array_stats.psislw(-log_weights)
+    else:
+        found, k = arviz.psislw(log_weights.copy())
+    return np.asarray(found), float(k)
 
 
 def worst(parameters: Mapping[str, np.ndarray]) -> Mixing:

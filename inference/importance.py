@@ -4,6 +4,12 @@ For draws y_i of a density q, Z is the mean of w_i = prior x likelihood/q. Its s
 follows from the scatter of the weights, and so does the efficiency (sum w)^2/(n sum w^2): the share
 of the draws that is worth an independent draw of the posterior. The error holds where q covers the
 posterior; a mixture that keeps a kernel on every member of the tempered population is meant to.
+
+Named approximation: the largest weights are smoothed (Vehtari et al., J. Mach. Learn. Res. 25
+(2024) 72, arXiv:1507.02646, by ArviZ): a generalised Pareto distribution is fitted to them, and
+each has its quantile there, no more than the largest. One draw where q is far too low would
+otherwise be a tenth of all, in one run of several, and nothing in the others. Up to a shape k of
+0.7 of that distribution the bias is within the error; above it nothing is reliable.
 """
 
 from __future__ import annotations
@@ -15,7 +21,15 @@ from scipy.special import logsumexp
 
 from lmltdm_jax.errors import InputError
 
+from .convergence import pareto_smoothed
 from .target import Evaluated, Target, evaluate
+
+_LEAST_TAIL = 4
+"""Weights to which no distribution is fitted."""
+_NOTHING = -700.0
+"""ln of a weight over the largest one that is none: ArviZ has no infinities."""
+PARETO_K_MAX = 0.7
+"""Above it weighted draws must not be quoted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +38,18 @@ class Importance:
 
     points: Evaluated
     log_weights: np.ndarray
-    """(n,): ln(prior x likelihood/q)"""
+    """(n,): ln(prior x likelihood/q), as they are"""
 
     @property
     def weights(self) -> np.ndarray:
-        """(n,), sum 1"""
-        return np.exp(self.log_weights - logsumexp(self.log_weights))
+        """(n,), sum 1: the smoothed ones"""
+        smooth, _ = smoothed(self.log_weights)
+        return np.exp(smooth - logsumexp(smooth))
+
+    @property
+    def pareto_k(self) -> float:
+        """Shape of the distribution of the largest weights; unreliable above ``PARETO_K_MAX``."""
+        return smoothed(self.log_weights)[1]
 
     @property
     def cut_weights(self) -> np.ndarray:
@@ -39,7 +59,8 @@ class Importance:
 
     @property
     def log_z(self) -> float:
-        return float(logsumexp(self.log_weights) - np.log(len(self.log_weights)))
+        smooth, _ = smoothed(self.log_weights)
+        return float(logsumexp(smooth) - np.log(len(smooth)))
 
     @property
     def log_z_error(self) -> float:
@@ -74,6 +95,27 @@ class Importance:
         positions = (rng.uniform() + np.arange(n)) / n
         chosen = np.searchsorted(np.cumsum(kept) / np.sum(kept), positions)
         return self.points[np.minimum(chosen, len(kept) - 1)]
+
+
+def smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """ln of the smoothed weights (n,), and k; no k (inf) and the weights as they are where less
+    than a tail of them, ``min(n/5, 3 sqrt(n))``, or no more than it, is finite. Equal weights, and
+    others that are bounded close to their mean, have k <= 0."""
+    n = len(log_weights)
+    tail = int(np.ceil(min(0.2 * n, 3.0 * np.sqrt(n))))
+    order = np.argsort(log_weights)
+    # The largest that is not smoothed: ArviZ normalises in one version and not in another.
+    body = order[n - tail - 1] if tail < n else -1
+    if tail <= _LEAST_TAIL or not np.isfinite(log_weights[body]):
+        return log_weights, np.inf
+    relative = log_weights - log_weights[order[-1]]
+    if relative[body] == 0.0:
+        return log_weights, -np.inf
+    found, k = pareto_smoothed(np.maximum(relative, _NOTHING))
+    smooth = log_weights.copy()
+    largest = order[n - tail :]
+    smooth[largest] = log_weights[body] + found[largest] - found[body]
+    return smooth, k
 
 
 def importance(target: Target, y: np.ndarray, log_density: np.ndarray) -> Importance:

@@ -8,10 +8,6 @@ Draws of a mixture of these flows, of kernels on the walkers and of something br
 (:mod:`importance`).
 What the population has hardly seen shows by large weights; later rounds start from the weighted
 draws. How much of the posterior each chart holds is measured here.
-
-Named approximation: where one draw has so much of the weight that there is one more round, its
-draws replace those before. What the density hardly covers is then never counted too often, but is
-left out where no draw meets it: ln Z is low by that, at most by what such places hold.
 """
 
 from __future__ import annotations
@@ -26,7 +22,7 @@ from .archive import Archive
 from .charts import Charts, evaluate_in, from_y, numbers, to_y
 from .densities import Density, Mixture, Student
 from .flow import Flow
-from .importance import Importance, importance
+from .importance import PARETO_K_MAX, Importance, importance
 from .jumps import proposer, sweep
 from .target import Evaluated, Target, evaluate
 
@@ -51,9 +47,6 @@ _FIRST_DRAWS = 3
 """``draws`` over those of a round that another one follows."""
 _MORE_WALKERS, _FEWER_WALKS = 2, 4
 """Of a later round, over ``walkers``, and walks: weighted draws are many, and independent."""
-_LARGEST = 0.05
-"""Weight of a draw, of all, above which there is one more round: all are worth less than 400 then.
-"""
 _STARTS = 5
 """Draws over those that chains start from; the others are left for them as proposals."""
 
@@ -72,7 +65,7 @@ class LearnSettings:
     draws: int
     """of the mixture, weighted"""
     rounds: int
-    """times that a density is learned, and once more if a draw has more than 5 % of all weight; the
+    """times that a density is learned, and once more if the weights are unreliable by then; the
     later ones start from weighted draws"""
 
 
@@ -173,7 +166,7 @@ def learn(
         enough = number + 1 >= settings.rounds
         draws = settings.draws if enough else settings.draws // _FIRST_DRAWS
         weighted = importance(target, *density.draw(rng, draws))
-        last = enough and (number == settings.rounds or weighted.weights.max() < _LARGEST)
+        last = enough and (number == settings.rounds or weighted.pareto_k <= PARETO_K_MAX)
         seen = weighted[: draws // _STARTS] if last else weighted
         if seen.effective > _TRUSTED:
             known, good, least = seen, _good(charts, parts, seen), _LEAST_SHARE_LATER

@@ -25,6 +25,7 @@ from lmltdm_jax.prediction import observable_columns
 from .convergence import arviz
 from .fit import FILE as CHECKPOINT
 from .fit import Fit
+from .importance import PARETO_K_MAX
 from .prior import Prior, is_log
 from .provenance import preset_hash, versions
 from .target import Target
@@ -56,6 +57,12 @@ class Run:
     """of one of two kinds of solution, :func:`lobes`"""
     complete: bool
     wall_s: float
+    pareto_k: float | None = None
+    """of the weighted draws, unreliable above ``importance.PARETO_K_MAX``; None if too few"""
+
+    @property
+    def evidence_is_reliable(self) -> bool:
+        return self.pareto_k is not None and self.pareto_k <= PARETO_K_MAX
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +133,7 @@ def _run(fit: Fit) -> Run:
         share=lobes(fit),
         complete=fit.complete,
         wall_s=fit.wall_s,
+        pareto_k=weighted.pareto_k if np.isfinite(weighted.pareto_k) else None,
     )
 
 

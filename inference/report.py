@@ -28,6 +28,8 @@ def text(posterior: Posterior, summary: dict[str, Any]) -> str:
     share = run.share
     software = ", ".join(f"{name} {version}" for name, version in posterior.versions.items())
     units = {info.name: info.unit for info in model.table}
+    k = "" if run.pareto_k is None else f", Pareto k = {run.pareto_k:.2f}"
+    k += "" if run.evidence_is_reliable else ": **not reliable**"
     kind = _TWO_BODY if model.has_dark_higgs else _BELOW_POLE
     lines = [
         f"# Fit of `{posterior.likelihood}`, model `{model.model}`",
@@ -41,7 +43,7 @@ def text(posterior: Posterior, summary: dict[str, Any]) -> str:
         "",
         f"Evidence: ln Z = {run.log_evidence:.3f} ± {run.log_evidence_error:.3f} "
         f"from {run.importance_draws} weighted draws of the learned density "
-        f"({run.importance_efficiency:.1%} of them count); tempering alone says "
+        f"({run.importance_efficiency:.1%} of them count{k}); tempering alone says "
         f"{run.log_evidence_tempering:.2f}, with a scatter of some 0.3 from seed to seed.",
         "",
         f"{kind}: {share['draws']:.1%} of the draws, ({share['weighted']:.1%} ± "

@@ -130,6 +130,8 @@ class ParameterSet(eqx.Module):
     """name of ``--model``"""
     table: ClassVar[tuple[ParameterInfo, ...]]
     dark_matter: ClassVar[type[DarkMatter]]
+    dark_matter_mass: ClassVar[str] = "m_x"
+    """name of its parameter"""
     has_dark_higgs: ClassVar[bool] = True
     """whether observables of H1 itself (its width, its branching fractions) mean anything"""
 

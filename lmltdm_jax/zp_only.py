@@ -91,6 +91,7 @@ class ZpFermionParameters(ParameterSet):
         _charge("q_chi", r"Q_\chi", "chi"),
     )
     dark_matter: ClassVar[type[DarkMatter]] = DiracFermion
+    dark_matter_mass: ClassVar[str] = "m_chi"
     has_dark_higgs: ClassVar[bool] = False
 
     m_zp: jax.Array | float

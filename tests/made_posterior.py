@@ -20,6 +20,7 @@ RUN = Run(
     share={"draws": 0.6, "weighted": 0.55, "error": 0.05},
     complete=True,
     wall_s=61.7,
+    pareto_k=0.4,
 )
 TERMS = {"muon_g2": "2.49e-09 +- 4.8e-10", "higgs_invisible": "< 0.13 (95 % CL)"}
 

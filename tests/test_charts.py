@@ -15,7 +15,7 @@ from lmltdm_jax.inference.importance import Importance
 from lmltdm_jax.inference.learn import Part, Patchwork
 from lmltdm_jax.inference.target import evaluate
 
-from lmltdm_jax.zp_only import ZpScalarParameters
+from lmltdm_jax.zp_only import ZpFermionParameters, ZpScalarParameters
 
 DRAWS = Path(__file__).parent / "golden" / "talk2024_draws.csv"
 BELOW, ABOVE, FORBIDDEN, RESONANCE = 1, 2, 3, 4
@@ -190,8 +190,26 @@ def test_charts_need_their_parameters(talk2024):
 
     assert kinds(talk2024, fixed={"m_h1": 1.0}) == [Elsewhere, Forbidden, ZpResonance]
     assert kinds(talk2024, fixed={"lambda_phix": 1e-3}) == [type(None), Forbidden, ZpResonance]
-    assert kinds(talk2024, model=ZpScalarParameters) == [type(None), Forbidden, ZpResonance]
+    for model in (ZpScalarParameters, ZpFermionParameters):
+        assert kinds(talk2024, model=model) == [type(None), Forbidden, ZpResonance]
     assert kinds(talk2024.without("relic_density")) == [type(None)]
+
+
+def test_the_resonance_of_a_fermion_is_straight_too(talk2024):
+    """Its mass is called m_chi; below the pole of the talk's Z' and of heavier ones."""
+    target = fit.build_target(talk2024, model=ZpFermionParameters)
+    charts, prior = Charts.of(target), target.coordinates.prior
+    axis = prior.names.index("m_chi")
+    assert charts.axis(2) == axis
+    m_zp = np.geomspace(0.0115, 0.1, 12)
+    x = np.log10(np.stack([m_zp, np.full(12, 5e-4), m_zp / 2.98, np.geomspace(0.3, 3.0, 12)], 1))
+    y = np.asarray(jax.vmap(target.coordinates.from_box)(x))
+    assert np.all(numbers(charts, y) == 2)
+    w, _ = from_y(charts, 2, y)
+    np.testing.assert_allclose(to_y(charts, 2, w)[0], y, atol=1e-9)
+    w[:, axis] = 0.0
+    excess = np.asarray(jax.jit(jax.vmap(target.shell_excess))(to_y(charts, 2, w)[0]))
+    np.testing.assert_allclose(excess, 0.0, atol=0.03)
 
 
 def test_without_a_shell_nothing_is_moved(talk2024):

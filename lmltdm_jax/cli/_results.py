@@ -33,10 +33,11 @@ def write_and_show(posterior: Posterior, folder: Path) -> bool:
     units = {info.name: info.unit for info in posterior.prior.model.table}
     console = stdout_console()
     console.print(_table(summary, units))
+    reliable = "" if posterior.run.evidence_is_reliable else " (not reliable)"
     console.print(
         f"{summary['n_samples']} draws of {summary['chains']} chains, "
         f"{summary['divergences']} divergent, ln Z = {summary['log_evidence']:.3f} ± "
-        f"{summary['log_evidence_error']:.3f}, "
+        f"{summary['log_evidence_error']:.3f}{reliable}, "
         f"{summary['wall_s']:.0f} s"
     )
     colour = "green" if summary["converged"] else "bold red"
