@@ -290,6 +290,10 @@ def test_a_part_of_the_draws_has_the_same_weights():
     rest = weighted[600:]
     np.testing.assert_array_equal(rest.log_weights, weighted.log_weights[600:])
     np.testing.assert_array_equal(rest.points.y, weighted.points.y[600:])
+    plain = [np.log(np.exp(w).mean()) for w in (weighted[:600].log_weights, rest.log_weights)]
+    both = np.logaddexp(np.log(0.2) + plain[0], np.log(0.8) + plain[1])
+    assert both == pytest.approx(np.log(np.exp(weighted.log_weights).mean()))
+    # Each part has its own largest weights, which are smoothed.
     for part in (weighted[:600], rest):
         error = np.hypot(part.log_z_error, weighted.log_z_error)
         assert part.log_z == pytest.approx(weighted.log_z, abs=4 * error)
