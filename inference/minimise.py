@@ -4,8 +4,9 @@ chi2 = -2 ln L + sum of z^2 over the nuisances: no prior on parameters, whose ra
 :mod:`bounds`. The relic density confines the minimum to a valley of 1 % that bends by decades, on
 which BFGS, whose curvature is an average over its past, needs 47 steps (median over cells of a
 plane of talk2024). Here the gradient is exact and the curvature is that of Gauss and Newton, from
-the slopes of all pulls, at every step: 13 steps there; forward mode gives both at once. Terms that
-are no squares of pulls cost steps, not accuracy.
+the slopes of all pulls, at every step: 13 steps there; forward mode gives both at once, but for the
+relic density, whose slopes come in reverse (:meth:`Target.fit_quality`). Terms that are no squares
+of pulls cost steps, not accuracy.
 
 Starts differ in how many steps they need by factors of ten, and a batch waits for its slowest
 member. So a fixed number of lanes steps on, and a lane that is done takes the next start.
@@ -25,13 +26,17 @@ import numpy as np
 from lmltdm_jax.numerics.compiling import top_level_jit
 
 from .bounds import Bounds
-from .target import CPU_LANES, GPU_LANES, THREADS, Evaluated, Target
+from .target import GPU_LANES, THREADS, Evaluated, Target
 
+CPU_LANES = 16
+"""Half as many as where only values are taken: slopes in reverse keep what they pass."""
 MAX_STEPS = 100
-_TOLERANCE = 1e-5
-"""At a minimum a step, of a parameter's range at most, would lower chi2/2 by less."""
-_IDLE, _CRAWL = 6, 1e-3
+_TOLERANCE = 1e-4
+"""At a minimum a step, of a parameter's range at most, would lower chi2/2 by less; migrad's."""
+_IDLE, _CRAWL = 4, 1e-3
 """Steps in a row that lower chi2/2 by less than this end a minimisation, not converged."""
+_TRUSTED = 3.0
+"""Times as far as the curvature at a point says may chi2 fall from there."""
 _WIDE = 0.3
 """Share of its range that a parameter moves in a first step if nothing measures it."""
 _DAMPING, _LEAST, _HOPELESS = 0.1, 1e-6, 1e8
@@ -74,6 +79,8 @@ def minimise(
     y: np.ndarray,
     free: np.ndarray,
     progress: Callable[[int], None] = lambda done: None,
+    steps: int = MAX_STEPS,
+    bar: np.ndarray | None = None,
 ) -> Minima:
     """Minimise chi2 from every start.
 
@@ -82,28 +89,47 @@ def minimise(
         y: starts (n, dimension).
         free: (dimension,) bool; the other coordinates stay at their start.
         progress: told how many starts are done.
+        steps: at most, from each start.
+        bar: (n,) chi2; a start that is not expected to end below its own is given up.
     """
-    lanes = CPU_LANES if jax.default_backend() == "cpu" else GPU_LANES
-    size = lanes * _STARTS_PER_LANE
-    movable = jnp.asarray(free)
+    size = _lanes() * _STARTS_PER_LANE
+    rows = np.column_stack([y, np.full(len(y), np.inf) if bar is None else bar])
 
     def work(piece: np.ndarray) -> tuple[np.ndarray, ...]:
-        count = len(piece)
-        starts = jnp.asarray(np.concatenate([piece, np.repeat(y[:1], size - count, axis=0)]))
-        out = _minimise_queue(target, starts, jnp.asarray(count), movable, lanes)
-        return tuple(np.asarray(leaf)[:count] for leaf in out)
+        padded = np.concatenate([piece, np.repeat(rows[:1], size - len(piece), axis=0)])
+        return _queued(target, padded, len(piece), free, steps)
 
-    # Compiles, and does nothing: two threads at once would compile twice.
-    work(y[:0])
+    # Two threads at once would compile twice.
+    compile_minimiser(target)
     found, done = [], 0
     pieces = -(-len(y) // size)
-    pieces += pieces % THREADS if pieces > 1 else 0
+    pieces += pieces % THREADS if len(y) > _lanes() else 0
     with ThreadPoolExecutor(THREADS) as pool:
-        for part in pool.map(work, np.array_split(y, pieces)):
+        for part in pool.map(work, np.array_split(rows, pieces)):
             found.append(part)
             done += len(part[0])
             progress(done)
     return Minima(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def compile_minimiser(target: Target) -> None:
+    """Compile what :func:`minimise` runs, whatever is free."""
+    nowhere = np.zeros((_lanes() * _STARTS_PER_LANE, target.dimension + 1))
+    _queued(target, nowhere, 0, np.ones(target.dimension, bool), 0)
+
+
+def _lanes() -> int:
+    return CPU_LANES if jax.default_backend() == "cpu" else GPU_LANES
+
+
+def _queued(
+    target: Target, rows: np.ndarray, count: int, free: np.ndarray, steps: int
+) -> tuple[np.ndarray, ...]:
+    """The first ``count`` of ``rows`` (start, bar), as many as one compiled call takes."""
+    starts, bar = jnp.asarray(rows[:, :-1]), jnp.asarray(rows[:, -1])
+    numbers = jnp.asarray(count), jnp.asarray(free), jnp.asarray(steps)
+    out = _minimise_queue(target, starts, bar, *numbers, _lanes())
+    return tuple(np.asarray(leaf)[:count] for leaf in out)
 
 
 class _Lane(NamedTuple):
@@ -141,7 +167,13 @@ def _derivatives(target: Target, bounds: Bounds, free: jax.Array, v: jax.Array) 
 
 @top_level_jit
 def _minimise_queue(
-    target: Target, starts: jax.Array, count: jax.Array, free: jax.Array, lanes: int
+    target: Target,
+    starts: jax.Array,
+    bar: jax.Array,
+    count: jax.Array,
+    free: jax.Array,
+    most: jax.Array,
+    lanes: int,
 ) -> tuple[jax.Array, ...]:
     """(y, chi2, steps, converged) of the first ``count`` starts; the other rows mean nothing."""
     ranges = target.coordinates.prior.widths
@@ -181,7 +213,8 @@ def _minimise_queue(
         lane = _Lane(lane.start, v, chi2, gradient, curvature, damping, steps, idle)
         fall = -0.5 * lane.gradient @ newton(lane, ranges**-2.0)
         converged = (fall < _TOLERANCE) & jnp.isfinite(lane.chi2)
-        given_up = (damping > _HOPELESS) | (lane.steps >= MAX_STEPS) | (idle >= _IDLE)
+        given_up = (damping > _HOPELESS) | (lane.steps >= most) | (idle >= _IDLE)
+        given_up |= lane.chi2 - 2.0 * _TRUSTED * fall > bar[lane.start]
         return lane, converged | given_up, converged
 
     def result(lane: _Lane, converged: jax.Array) -> tuple[jax.Array, ...]:

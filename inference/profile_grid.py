@@ -7,8 +7,10 @@ coordinates at its centre; the minimiser moves the others.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 
 from lmltdm_jax.errors import InputError
@@ -18,6 +20,8 @@ from .prior import Prior
 from .target import Target
 
 SMALLEST, LARGEST = 2, 1000
+_EDGE = 1e-6
+"""Of a range: what follows a mass out of it stops so far inside."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,17 +85,39 @@ class Grid:
         low, high = (ends[self.axes] for ends in self.prior.box)
         return (x[:, self.axes] - low) / (high - low) * self.size - 0.5
 
-    def projected(self, y: np.ndarray, cells: np.ndarray) -> np.ndarray:
-        """Points y (n, dimension) moved to the centres of ``cells`` (n,), else unchanged."""
-        box = 0.5 * np.sum(self.prior.box, axis=0)
-        box = np.concatenate([box, np.zeros(len(self.prior.nuisances))])
-        moved = y.copy()
+    @property
+    def moves(self) -> list[tuple[int | None, tuple[int, ...]]]:
+        """Ways to take a point to a cell: coordinates that keep their ratio to a scanned one.
+
+        None, and any of the free masses with a scanned mass: poles and thresholds lie at ratios of
+        masses, and what sits on one stays there. Each is (scanned coordinate, those that follow).
+        """
+        masses = [i for i, info in enumerate(self.prior.parameters) if info.unit == "GeV"]
+        free = [i for i in masses if i not in self.axes and self.prior.is_log[i]]
+        scanned = [i for i in masses if i in self.axes and self.prior.is_log[i]]
+        sets = [c for n in range(1, len(free) + 1) for c in itertools.combinations(free, n)]
+        return [(None, ()), *itertools.product(scanned, sets)]
+
+    def projected(
+        self, y: np.ndarray, cells: np.ndarray, moves: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Points y (n, dimension) moved to the centres of ``cells`` (n,) in one of ``moves`` each
+        (n,); unless given all else is unchanged."""
+        place = np.unravel_index(cells, self.shape)
+        before = np.array(self.prior.box_from_unconstrained(jnp.asarray(y)))
+        after, changed = before.copy(), list(self.axes)
         for axis, index in enumerate(self.axes):
-            x = np.tile(box, (self.size, 1))
-            x[:, index] = self.centres(axis)
-            t = np.asarray(self.prior.unconstrained_from_box(x))[:, index]
-            moved[:, index] = t[np.unravel_index(cells, self.shape)[axis]]
-        return moved
+            after[:, index] = self.centres(axis)[place[axis]]
+        for number, (leader, following) in enumerate(self.moves if moves is not None else []):
+            rows = np.flatnonzero(moves == number)
+            for index in following:
+                low, high = (ends[index] for ends in self.prior.box)
+                inside = _EDGE * (high - low)
+                x = before[rows, index] + after[rows, leader] - before[rows, leader]
+                after[rows, index] = np.clip(x, low + inside, high - inside)
+                changed.append(index)
+        moved = np.where(after == before, y, self.prior.unconstrained_from_box(jnp.asarray(after)))
+        return np.where(np.isin(np.arange(y.shape[1]), changed), moved, y)
 
     def neighbours(self) -> np.ndarray:
         """(cells, 2 len(names)): the cells beside each; -1 beyond the edge."""

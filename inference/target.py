@@ -15,6 +15,8 @@ from lmltdm_jax.likelihoods.relic_density import RelicDensity
 from lmltdm_jax.likelihoods.total import Evaluation, Likelihood
 from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.numerics.fence import fence
+from lmltdm_jax.numerics.one_result import one_result
+from lmltdm_jax.observables.compute import Relic
 from lmltdm_jax.prediction import observable_columns
 
 from .coordinates import OMEGA_H2, Coordinates
@@ -67,8 +69,7 @@ class Target(eqx.Module):
 
     def shell_excess(self, y: jax.Array) -> jax.Array:
         """ln(Omega h2/0.12), without all the rest."""
-        params, nuisances, _ = fence(self.coordinates.physical(y))
-        return jnp.log(self.likelihood.omega_h2(params, nuisances) / OMEGA_H2)
+        return jnp.log(self._relic(y).omega_h2 / OMEGA_H2)
 
     def columns(self, y: jax.Array) -> dict[str, jax.Array]:
         """Observables by name, ``loglike_<term>`` and ``pull_<term>``.
@@ -82,15 +83,21 @@ class Target(eqx.Module):
         return columns | {f"pull_{name}": value for name, value in evaluation.pulls.items()}
 
     def fit_quality(self, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """(ln likelihood, pulls of all terms): what a minimiser reads."""
-        _, evaluation = self._evaluation(y)
+        """(ln likelihood, pulls of all terms): what a minimiser reads, made for forward mode."""
+        # Apart, so that what nothing reads is not computed: most likelihoods read no error.
+        relic = (one_result(lambda y, i=i: self._relic(y)[i], y) for i in range(2))
+        _, evaluation = self._evaluation(y, Relic(*relic))
         log_likelihood = sum(evaluation.terms.values(), jnp.zeros(()))
         return log_likelihood, jnp.stack(list(evaluation.pulls.values()))
 
-    def _evaluation(self, y: jax.Array) -> tuple[jax.Array, Evaluation]:
+    def _relic(self, y: jax.Array) -> Relic:
+        params, nuisances, _ = fence(self.coordinates.physical(y))
+        return self.likelihood.relic(params, nuisances)
+
+    def _evaluation(self, y: jax.Array, relic: Relic | None = None) -> tuple[jax.Array, Evaluation]:
         # The fence keeps XLA from fusing the coordinates into every reader of a parameter.
         params, nuisances, log_prior = fence(self.coordinates.physical(y))
-        return log_prior, self.likelihood.evaluate(params, nuisances)
+        return log_prior, self.likelihood.evaluate(params, nuisances, relic)
 
     @property
     def has_shell(self) -> bool:

@@ -114,6 +114,21 @@ def test_minima_of_known_functions(kind, least, plain):
     np.testing.assert_array_equal(again.y, found.y)
 
 
+def test_a_start_that_cannot_win_is_given_up(plain):
+    """And one that can is not; all stop when their steps are spent."""
+    target = toy(Edge, plain)
+    y = scattered(target, 40, 3)
+    free = np.ones(target.dimension, bool)
+    whole = minimise(target, y, free)
+    beaten = minimise(target, y, free, bar=np.full(40, 1.0))
+    assert beaten.steps.mean() < 0.8 * whole.steps.mean() and not beaten.converged.all()
+    assert np.all(beaten.chi2 > 3.99)
+    winning = minimise(target, y, free, bar=np.full(40, 5.0))
+    np.testing.assert_allclose(winning.chi2, 4.0, atol=1e-2)
+    short = minimise(target, y, free, steps=3)
+    assert short.steps.max() == 3 and np.all(short.chi2 >= whole.chi2 - 1e-9)
+
+
 def test_what_is_not_free_stays(plain):
     target = toy(Valley, plain)
     y = scattered(target, 40, 2)
@@ -149,6 +164,24 @@ def test_grid():
     x = np.asarray(prior.box_from_unconstrained(jnp.asarray(moved)))
     np.testing.assert_allclose(grid.cell_of(x), [[1, 2], [0, 0]], atol=1e-9)
     np.testing.assert_array_equal(moved[:, grid.free], y[:, grid.free])
+    # A mass may follow a scanned one, at their ratio, up to the end of its range.
+    leaders = [prior.names[i] for i, _ in grid.moves if i is not None]
+    following = [[prior.names[i] for i in others] for _, others in grid.moves]
+    assert leaders == ["m_h1"] * 3 and following == [[], ["m_zp"], ["m_x"], ["m_zp", "m_x"]]
+    start = np.tile(0.5 * np.sum(prior.box, axis=0), (4, 1))
+    y = np.asarray(prior.unconstrained_from_box(jnp.asarray(start)))
+    there = grid.projected(y, np.full(4, 7), np.arange(4))
+    change = np.asarray(prior.box_from_unconstrained(jnp.asarray(there))) - start
+    assert change[0, 4] > 0.3
+    ratio = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * change[:, [4]]
+    np.testing.assert_allclose(change[:, [0, 3]], ratio, atol=1e-12)
+    np.testing.assert_allclose(change[:, [1, 2, 5, 6]], 0.0, atol=1e-12)
+    at_the_end = np.array(start[:1])
+    at_the_end[0, [0, 3]] = prior.box[1][[0, 3]] - 1e-3
+    y = np.asarray(prior.unconstrained_from_box(jnp.asarray(at_the_end)))
+    beyond = grid.projected(y, np.array([7]), np.array([3]))
+    at = np.asarray(prior.box_from_unconstrained(jnp.asarray(beyond)))[0, [0, 3]]
+    assert np.all(at < prior.box[1][[0, 3]]) and np.all(at > prior.box[1][[0, 3]] - 1e-5)
     for names, size, words in (
         (("q_x",), 5, "x: 'q_x' is not a sampled parameter; known: m_zp, g_x"),
         (("m_x", "m_y"), 5, "y: 'm_y' is not a sampled parameter"),

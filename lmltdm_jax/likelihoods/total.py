@@ -18,8 +18,8 @@ from lmltdm_jax.likelihoods.nuisances import check_nuisances, in_range, shifted
 from lmltdm_jax.likelihoods.presets import load_preset
 from lmltdm_jax.model import Point, build_point
 from lmltdm_jax.numerics.compiling import top_level_jit
+from lmltdm_jax.observables import compute
 from lmltdm_jax.observables.compute import Observables, ObservableSettings, compute_observables
-from lmltdm_jax.observables.relic_density import omega_h2
 from lmltdm_jax.parameters import ParameterSet, in_domain
 from lmltdm_jax.widths import build_widths
 
@@ -115,8 +115,15 @@ class Likelihood(eqx.Module):
         """ln L of each term by name."""
         return self.evaluate(params, nuisances).terms
 
-    def evaluate(self, params: ParameterSet, nuisances: Nuisances | None = None) -> Evaluation:
+    def evaluate(
+        self,
+        params: ParameterSet,
+        nuisances: Nuisances | None = None,
+        relic: compute.Relic | None = None,
+    ) -> Evaluation:
         """Everything about one point (scalars). ``nuisances`` maps names to unit normals (0).
+
+        ``relic``: :meth:`relic` of the point, computed here if not given.
 
         ln L is -inf outside the domain of the parameters, and where a nuisance is further out than
         :data:`lmltdm_jax.likelihoods.nuisances.LARGEST`.
@@ -126,7 +133,7 @@ class Likelihood(eqx.Module):
         nuisances = _safe(given)
         point = self._point(params, nuisances)
         widths = build_widths(point)
-        observables = compute_observables(point, widths, self.settings)
+        observables = compute_observables(point, widths, self.settings, relic)
         context = Context(point, widths, observables, nuisances)
         terms = {
             term.name: jnp.where(physical, term.loglike(context), -jnp.inf)
@@ -141,10 +148,10 @@ class Likelihood(eqx.Module):
             observables=observables,
         )
 
-    def omega_h2(self, params: ParameterSet, nuisances: Nuisances | None = None) -> jax.Array:
+    def relic(self, params: ParameterSet, nuisances: Nuisances | None = None) -> compute.Relic:
         """Omega h2 of :meth:`evaluate` (scalar) without the rest, and without a domain."""
         point = self._point(params, _safe(nuisances or {}))
-        return omega_h2(point, build_widths(point))
+        return compute.relic(point, build_widths(point))
 
     def report(self, params: ParameterSet, nuisances: Nuisances | None = None) -> Report:
         """Table of term, prediction, data, pull and gradient norm of one validated point."""

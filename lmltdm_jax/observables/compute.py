@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -132,8 +132,26 @@ VELOCITY_TODAY = 1e-3
 """v/c between X and X* in a galaxy like ours."""
 
 
-def compute_observables(point: Point, widths: Widths, settings: ObservableSettings) -> Observables:
-    """All observables of one point (scalars; batch with ``jax.vmap`` or ``jax.lax.map``)."""
+class Relic(NamedTuple):
+    """The relic density of a point, and its relative theory error."""
+
+    omega_h2: jax.Array
+    relative_error: jax.Array
+
+
+def relic(point: Point, widths: Widths, table: jax.Array | None = None) -> Relic:
+    """By :mod:`.relic_density` and :mod:`.relic_theory_error`; ``table`` as there."""
+    table = annihilation(point, widths, N_X).sigma_v if table is None else table
+    return Relic(omega_h2(point, widths, table), relic_theory_error(point, table))
+
+
+def compute_observables(
+    point: Point, widths: Widths, settings: ObservableSettings, given: Relic | None = None
+) -> Observables:
+    """All observables of one point (scalars; batch with ``jax.vmap`` or ``jax.lax.map``).
+
+    ``given``: the point's :func:`relic`, computed here if not given.
+    """
     # Between what all observables share and the observables, and behind the largest of them.
     point, widths = fence((point, widths))
     p = point.params
@@ -144,6 +162,7 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
     at_rest, today = pair.at_velocity
     cmb = cmb_annihilation(point, widths, sigma=at_rest)
     frozen = freeze_out(point, pair)
+    abundance = relic(point, widths, pair.sigma_v) if given is None else given
     added = dark_matter_shift(p.m_zp, p.g_x, p.m_x, point.dark_matter)
     neutrinos = late_neutrinos(p.m_zp, p.g_x, added)
     n_eff_error = jnp.hypot(
@@ -174,8 +193,8 @@ def compute_observables(point: Point, widths: Widths, settings: ObservableSettin
         gamma_h1=widths.h1.total,
         gamma_zp=widths.zp.total,
         br_h1_inv=h1_invisible,
-        omega_h2=omega_h2(point, widths, pair.sigma_v),
-        omega_h2_relative_error=relic_theory_error(point, pair.sigma_v),
+        omega_h2=abundance.omega_h2,
+        omega_h2_relative_error=abundance.relative_error,
         sigmav_cmb_cm3_s=cmb.sigmav_cm3_s,
         p_ann_cm3_s_gev=cmb.p_ann_cm3_s_gev,
         trident_ratio_ccfr=trident_ratio_ccfr(searched),
