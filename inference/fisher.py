@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +61,7 @@ def compile_errors(target: Target) -> None:
     hessian(target, dict.fromkeys((t.name for t in target.likelihood.term_list), 1.0), x)
 
 
-@top_level_jit
+@partial(top_level_jit, runs_once=True)
 def _hessian(target: Target, weights: dict[str, jax.Array], x: jax.Array) -> jax.Array:
     return jax.jacfwd(lambda x: _gradient(target, weights, x))(x)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SIZES = {1: 100, 2: 50}
 """Cells along each axis, unless given."""
-STARTS = {1: 20, 2: 3}
+STARTS = {1: 20, 2: 2}
 """Minimisations in each cell before its neighbours help: a line has few of them."""
 
 
