@@ -58,7 +58,7 @@ class ProfileSettings:
     particles: int = 512
     moves: int = 4
     """population sweeps at each SMC temperature"""
-    starts: int = 3
+    starts: int = 2
     """minimisations in each cell at first"""
     candidates: int = 8
     """points of the pool tried for each of them: the nearest, or some at random"""

@@ -149,7 +149,7 @@ class Likelihood(eqx.Module):
         )
 
     def relic(self, params: ParameterSet, nuisances: Nuisances | None = None) -> compute.Relic:
-        """Omega h2 of :meth:`evaluate` (scalar) without the rest, and without a domain."""
+        """Omega h2 of :meth:`evaluate` and its theory error, without the rest and a domain."""
         point = self._point(params, _safe(nuisances or {}))
         return compute.relic(point, build_widths(point))
 
