@@ -45,6 +45,9 @@ _BISECTIONS = 10
 """Of the estimate, where the search starts above the pole."""
 _NEAR_POLE = 4.0
 """-log10 of the least distance of m_x from a pole that is searched [what is close]."""
+_END = 0.02
+"""Least distance [dex] from the lower end of the prior at which the shell of a resonance is looked
+for."""
 _EDGE = 1e-9
 """Least distance [dex] from a wall or an end of the prior box."""
 
@@ -257,6 +260,10 @@ class ZpResonance(Chart):
 
     def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
         start, low, wall = (shape.lightest(v, ratio) for ratio in (2.7, 10.0, 2.0))
+        # Where the theory error is wide there are points above a shell that the end of the prior
+        # cuts off, which lies at infinity: measured from just inside, they are no island far away.
+        least = shape.unconstrained("m_x", 10.0 ** (shape.prior.box[0][shape.index("m_x")] + _END))
+        start, low = (jnp.maximum(t, least) for t in (start, low))
         return bracketed(start, -58.0, low, wall + _NEAR_POLE * self._close, 0.1)
 
 

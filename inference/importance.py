@@ -85,6 +85,11 @@ class Importance:
         """Some of the draws."""
         return Importance(self.points[rows], self.log_weights[rows])
 
+    def joined(self, other: Importance) -> Importance:
+        """These draws, then others of the same density."""
+        log_weights = np.concatenate([self.log_weights, other.log_weights])
+        return Importance(self.points.joined(other.points), log_weights)
+
     def resampled(self, n: int, rng: np.random.Generator) -> Evaluated:
         """n equally weighted draws; those of large weight occur more than once.
 

@@ -7,7 +7,8 @@ that holds less than 1e-4 of the posterior by that (named approximation) is left
 Draws of a mixture of these flows, of kernels on the walkers and of something broad are weighted
 (:mod:`importance`).
 What the population has hardly seen shows by large weights; later rounds start from the weighted
-draws. How much of the posterior each chart holds is measured here.
+draws. Where few of the last ones count more are drawn. How much of the posterior each chart holds
+is measured here.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ _FIRST_DRAWS = 3
 """``draws`` over those of a round that another one follows."""
 _MORE_WALKERS, _FEWER_WALKS = 2, 4
 """Of a later round, over ``walkers``, and walks: weighted draws are many, and independent."""
+_WORTH, _BATCHES = 0.08, 4
+"""Of ``draws``: what is enough in independent draws, and how many times as many there are at most.
+"""
 _STARTS = 5
 """Draws over those that chains start from; the others are left for them as proposals."""
 
@@ -63,7 +67,7 @@ class LearnSettings:
     """population sweeps between"""
     epochs: int
     draws: int
-    """of the mixture, weighted"""
+    """of the mixture, weighted; up to four times as many where few of them count"""
     rounds: int
     """times that a density is learned, and once more if the weights are unreliable by then; the
     later ones start from weighted draws"""
@@ -167,13 +171,32 @@ def learn(
         draws = settings.draws if enough else settings.draws // _FIRST_DRAWS
         weighted = importance(target, *density.draw(rng, draws))
         last = enough and (number == settings.rounds or weighted.pareto_k <= PARETO_K_MAX)
-        seen = weighted[: draws // _STARTS] if last else weighted
+        if last:
+            weighted = _enough(target, density, weighted, rng, said)
+        seen = weighted[: len(weighted.log_weights) // _STARTS] if last else weighted
         if seen.effective > _TRUSTED:
             known, good, least = seen, _good(charts, parts, seen), _LEAST_SHARE_LATER
         if last:
             break
     progress(1.0, f"{weighted.efficiency:.1%} of the draws count")
     return Learned(parts, density, known.resampled(len(population.y), rng), weighted)
+
+
+def _enough(
+    target: Target,
+    density: Patchwork,
+    weighted: Importance,
+    rng: np.random.Generator,
+    progress: Callable[[float, str], None],
+) -> Importance:
+    """``weighted``, draws of the density, and as many again until enough of them count."""
+    draws = len(weighted.log_weights)
+    for batch in range(1, _BATCHES):
+        if weighted.effective >= _WORTH * draws:
+            break
+        progress(0.7 + 0.3 * batch / _BATCHES, "weighting more draws, because few of them count")
+        weighted = weighted.joined(importance(target, *density.draw(rng, draws)))
+    return weighted
 
 
 def _good(charts: Charts, parts: tuple[Part, ...], weighted: Importance) -> frozenset[int]:

@@ -39,6 +39,8 @@ from .target import THREADS, Evaluated, evaluate
 TARGET_ACCEPT = 0.98
 """High: steps must be short beside walls that no chart removes."""
 _FIRST_STEP_SIZE = 0.01
+_EARLY = 3.0
+"""Times that the proposals of a block fall by 1/e over a run."""
 _MATRICES = ("inverse_mass_matrix", "mass_matrix_sqrt", "mass_matrix_sqrt_inv")
 """Fields of NumPyro's adaptation that a chart has its own of."""
 
@@ -188,14 +190,15 @@ def bulk_covariance(y: np.ndarray) -> np.ndarray:
 
 
 def pooled(step_sizes: np.ndarray, of: np.ndarray, charts: int) -> np.ndarray:
-    """(charts,): a quarter of the least that the chains in each chart ``of`` (chains,) found; of
+    """(charts,): a tenth of the least that the chains in each chart ``of`` (chains,) found; of
     all charts for those without.
 
     Of the last steps, not of NumPyro's average over the warm-up, which so few transitions leave too
-    large where the integrator becomes unstable at once. A quarter of the least, because one or two
-    chains a chart do not meet all of its walls while they look for a step.
+    large where the integrator becomes unstable at once. A tenth of the least, because one or two
+    chains a chart do not meet all of its walls while they look for a step, and what jumps have
+    brought beside one diverges the more often the longer the trajectory.
     """
-    found = {number: 0.25 * np.min(step_sizes[of == number]) for number in np.unique(of)}
+    found = {number: 0.1 * np.min(step_sizes[of == number]) for number in np.unique(of)}
     least = min(found.values())
     return np.array([found.get(number, least) for number in range(charts)])
 
@@ -213,16 +216,20 @@ class Proposals:
     def offered(self, points: Evaluated, number: int) -> Evaluated:
         """``points``, one a chain, after the proposals of block ``number`` of ``blocks``."""
         chains = len(points.y)
-        each = len(self.draws.log_weights) // (chains * self.blocks)
+        first, end = (self._dealt(n) // chains * chains for n in (number, number + 1))
         rng = np.random.default_rng([self.seed, 2, number])
         log_w = points.log_prior + points.log_likelihood - self.log_density(points.y)
-        for i in range(each):
-            start = (number * each + i) * chains
+        for start in range(first, end, chains):
             new = self.draws[start : start + chains]
             accepted = np.log(rng.uniform(size=chains)) < new.log_weights - log_w
             points = points.updated(accepted, new.points)
             log_w = np.where(accepted, new.log_weights, log_w)
         return points
+
+    def _dealt(self, number: int) -> int:
+        """Draws offered before block ``number``: first many, as most runs end early."""
+        passed = np.expm1(-_EARLY * number / self.blocks) / np.expm1(-_EARLY)
+        return int(passed * len(self.draws.log_weights))
 
 
 class Sampler:

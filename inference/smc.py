@@ -17,7 +17,10 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
+from lmltdm_jax.numerics.compiling import top_level_jit
+
 from .archive import Archive
+from .coordinates import Coordinates
 from .jumps import Cross, crossing, proposer, sweep
 from .progress import Progress, silent
 from .target import Evaluated, Target, evaluate
@@ -81,7 +84,12 @@ def prior_draws(target: Target, n: int, rng: np.random.Generator) -> np.ndarray:
     """y (n, dimension)."""
     prior, coordinates = target.coordinates.prior, target.coordinates
     u = rng.uniform(size=(n, prior.dimension))
-    return np.asarray(jax.jit(jax.vmap(coordinates.from_box))(prior.box_from_unit(jnp.asarray(u))))
+    return np.asarray(_from_box(coordinates, prior.box_from_unit(jnp.asarray(u))))
+
+
+@top_level_jit
+def _from_box(coordinates: Coordinates, x: jax.Array) -> jax.Array:
+    return jax.vmap(coordinates.from_box)(x)
 
 
 def next_beta(log_likelihood: np.ndarray, beta: float) -> float:

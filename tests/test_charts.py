@@ -86,6 +86,20 @@ def test_there_and_back_over_the_prior_box(charts, target):
         assert np.all(np.isfinite(w)) and np.all(np.isfinite(log_jacobian))
 
 
+def test_points_above_a_shell_that_the_prior_cuts_off_are_no_island(charts, target):
+    """Just below the resonance, with m_zp from where the end of the prior (5 MeV) is above the
+    shell to where it is far below: w along the axis has no jump."""
+    prior = target.coordinates.prior
+    x = np.tile(np.mean(prior.box, axis=0), (60, 1))
+    x[:, prior.names.index("m_zp")] = np.linspace(np.log10(0.0106), np.log10(0.03), 60)
+    x[:, prior.names.index("m_x")] = x[:, prior.names.index("m_zp")] - np.log10(2.05)
+    y = np.asarray(jax.jit(jax.vmap(target.coordinates.from_box))(x))
+    assert np.all(numbers(charts, y) == RESONANCE)
+    w = from_y(charts, RESONANCE, y)[0][:, charts.axis(RESONANCE)]
+    assert np.abs(w).max() < 0.5
+    assert np.abs(np.diff(w)).max() < 0.15
+
+
 def test_a_patchwork_knows_the_density_of_what_it_draws(charts, draws):
     """Draws count in the chart where they were drawn; all that does not count has left it."""
     of = numbers(charts, draws)

@@ -10,7 +10,6 @@ from lmltdm_jax.likelihoods.hubble import Hubble
 from lmltdm_jax.likelihoods.n_eff import NEff
 from lmltdm_jax.observables.hubble import h0_preferred, planck_plane
 
-pytestmark = pytest.mark.fast
 LOCAL = {
     "talk_local": (73.2, 1.3),
     "shoes_2022": (73.04, 1.04),

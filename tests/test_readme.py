@@ -74,6 +74,9 @@ def test_the_commands_run(line, tmp_path, monkeypatch):
         raise Sampling
 
     monkeypatch.setattr("lmltdm_jax.inference.smc.tempering", sample)
+    # Nor compile what comes after.
+    for module in ("fit", "profile", "ahead"):
+        monkeypatch.setattr(f"lmltdm_jax.inference.{module}.ahead", lambda *steps: [])
     monkeypatch.chdir(tmp_path)
     Path("points.csv").write_text(
         "m_zp,g_x,sin_theta,m_x,m_h1,q_phi,lambda_phix\n0.0115,5e-4,6e-3,0.04,6,0.4,1e-3\n"

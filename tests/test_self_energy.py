@@ -23,7 +23,6 @@ from lmltdm_jax.observables.self_energy import (
 )
 from lmltdm_jax.widths import build_widths
 
-pytestmark = pytest.mark.fast
 SM = StandardModel.load("pdg2026")
 
 
