@@ -68,7 +68,8 @@ SLOW = "lmltdm plot belle2"
     ],
 )
 def test_the_commands_run(line, tmp_path, monkeypatch):
-    """Every command to its end, but those that sample only to where sampling starts."""
+    """Every command to its end, but those that sample only to where sampling starts; planes have
+    fewer points."""
 
     def sample(*args, **kwargs):
         raise Sampling
@@ -77,6 +78,8 @@ def test_the_commands_run(line, tmp_path, monkeypatch):
     # Nor compile what comes after.
     for module in ("fit", "profile", "ahead"):
         monkeypatch.setattr(f"lmltdm_jax.inference.{module}.ahead", lambda *steps: [])
+    for figure in ("relic", "sintheta_mh1"):
+        monkeypatch.setattr(f"lmltdm_jax.inference.{figure}_figure._SIZE", (24, 12))
     monkeypatch.chdir(tmp_path)
     Path("points.csv").write_text(
         "m_zp,g_x,sin_theta,m_x,m_h1,q_phi,lambda_phix\n0.0115,5e-4,6e-3,0.04,6,0.4,1e-3\n"
