@@ -219,7 +219,7 @@ def value_and_gradient(preset):
     return in_blocks(jax.value_and_grad(lambda v: likelihood(Parameters.from_vector(v))))
 
 
-@pytest.mark.parametrize("n", [4096, pytest.param(50_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [8192, pytest.param(50_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("preset", ["talk2024", "current"])
 def test_no_nan_in_value_or_gradient_over_the_prior(preset, n):
     """Not one NaN or infinity in n points of each preset."""
