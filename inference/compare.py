@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ from lmltdm_jax.likelihoods.total import Likelihood, evaluate_jit
 from lmltdm_jax.models import MODELS
 from lmltdm_jax.zp_only import ZpScalarParameters
 
+from .best_fit import best_fit
 from .fit import FitSettings, build_target, explore
-from .minimise import chi2_of, minimise
+from .minimise import chi2_of
 from .posterior import kinds
 from .progress import Progress, silent
 from .target import Target
@@ -32,8 +34,6 @@ _STARTS = 64
 """Weighted draws of each kind from which its best fit is sought."""
 _RESOLVED = 0.5
 """Largest relative error of a share from which an evidence is quoted."""
-_AGAIN = 3
-"""Times that the best of them start again: in a valley a minimisation may stop before its end."""
 _DECOUPLED = ZpScalarParameters(m_zp=0.4, g_x=1e-12, m_x=1.0, q_x=1.0)
 """A Z' that nothing feels: every other observable is that of the Standard Model."""
 
@@ -111,7 +111,7 @@ def solutions(
         progress("best fit", number / 2, kind)
         rows = np.flatnonzero(inside)
         rows = rows[np.argsort(chi2[rows])[:_STARTS]]
-        y = _best_fit(target, weighted.points.y[rows], kind)
+        y = best_fit(target, weighted.points.y[rows], partial(_of_kind, target, kind))
         params, nuisances = prior.physical(target.coordinates.to_box_many(y))
         evaluation = evaluate_jit(target.likelihood, params, nuisances)
         constraints = sum(float(z) ** 2 for z in nuisances.values())
@@ -134,16 +134,8 @@ def solutions(
     progress("best fit", 1.0, "")
 
 
-def _best_fit(target: Target, y: np.ndarray, kind: str) -> np.ndarray:
-    """Lowest of the minima from starts ``y``, best first, that are of the kind; y[0] if none is."""
-    everything = np.ones(target.dimension, bool)
-    for _ in range(1 + _AGAIN):
-        minima = minimise(target, y, everything)
-        inside = np.flatnonzero(kinds(target, minima.y)[kind])
-        if not len(inside):
-            break
-        y = minima.y[inside[np.argsort(minima.chi2[inside])][: _STARTS // 4]]
-    return y[0]
+def _of_kind(target: Target, kind: str, y: np.ndarray) -> np.ndarray:
+    return kinds(target, y)[kind]
 
 
 def write(found: list[Solution], folder: Path) -> Path:

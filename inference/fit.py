@@ -61,7 +61,7 @@ FULL = FitSettings(
 QUICK = FitSettings(
     particles=512,
     moves=16,
-    learn=LearnSettings(walkers=256, walks=9, sweeps=3, epochs=30, draws=10_000, rounds=2),
+    learn=LearnSettings(walkers=512, walks=6, sweeps=3, epochs=30, draws=10_000, rounds=2),
     nuts=NutsSettings(
         chains=16,
         warmup_blocks=24,

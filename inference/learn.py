@@ -37,7 +37,7 @@ _MINOR = 0.05
 _LEAST = 32
 """Members below which a chart is tempered by itself; draws of the prior of finite likelihood below
 which it is left out; weighted draws, in independent ones, below which walkers know it better."""
-_PRIOR_DRAWS, _CANDIDATES, _MEMBERS, _MOVES, _THIN = 32_768, 4, 128, 12, 1e-3
+_PRIOR_DRAWS, _CANDIDATES, _MEMBERS, _MOVES, _THIN = 32_768, 4, 128, 6, 1e-3
 """Of that: draws of the prior, those in the chart that are looked at over members, members at most,
 sweeps a stage, first width of the shell [dex]."""
 _NEGLIGIBLE = 1e-4

@@ -142,6 +142,11 @@ class Prior(eqx.Module):
         return np.array(flags + [False] * len(self.nuisances))
 
     @property
+    def masses(self) -> list[int]:
+        """Where masses with a logarithmic prior are among the coordinates."""
+        return [i for i, info in enumerate(self.parameters) if info.unit == "GeV" and is_log(info)]
+
+    @property
     def box(self) -> tuple[np.ndarray, np.ndarray]:
         """Ends of the box coordinates of the parameters, two arrays (len(parameters),)."""
         ends = np.array(self.ranges)

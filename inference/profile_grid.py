@@ -92,9 +92,8 @@ class Grid:
         None, and any of the free masses with a scanned mass: poles and thresholds lie at ratios of
         masses, and what sits on one stays there. Each is (scanned coordinate, those that follow).
         """
-        masses = [i for i, info in enumerate(self.prior.parameters) if info.unit == "GeV"]
-        free = [i for i in masses if i not in self.axes and self.prior.is_log[i]]
-        scanned = [i for i in masses if i in self.axes and self.prior.is_log[i]]
+        free = [i for i in self.prior.masses if i not in self.axes]
+        scanned = [i for i in self.prior.masses if i in self.axes]
         sets = [c for n in range(1, len(free) + 1) for c in itertools.combinations(free, n)]
         return [(None, ()), *itertools.product(scanned, sets)]
 

@@ -15,8 +15,9 @@ from lmltdm_jax.inference import profile as profiling
 from lmltdm_jax.inference.minimise import Minima, minimise
 from lmltdm_jax.inference.profile_grid import Grid, scannable
 from lmltdm_jax.inference.profile_output import intervals
-from lmltdm_jax.inference.target import Target, columns
+from lmltdm_jax.inference.target import columns
 from lmltdm_jax.inference.vector import VectorPosterior
+from toy_target import Toy
 from typer.testing import CliRunner
 
 from lmltdm_jax import InputError, Parameters
@@ -26,24 +27,6 @@ from lmltdm_jax.likelihoods.zp_searches import ZpSearch
 from lmltdm_jax.parameters import sampled_parameters
 
 NAMES = ("m_h1", "sin_theta")
-
-
-class Toy(Target):
-    """chi2 a function of u, the place in the prior box from 0 to 1 along each axis."""
-
-    def unit(self, y):
-        return self.coordinates.prior.unit_from_box(self.coordinates.to_box(y))
-
-    def evaluate(self, y):
-        log_prior = self.coordinates.prior.log_density(y)
-        return log_prior, -0.5 * self.chi2(self.unit(y))
-
-    def fit_quality(self, y):
-        u = self.unit(y)
-        return -0.5 * self.chi2(u), self.residuals(u)
-
-    def columns(self, y):
-        return {f"pull_{term.name}": y[0] for term in self.likelihood.term_list}
 
 
 class Valley(Toy):
