@@ -172,7 +172,10 @@ def by_hand(target, talk2024):
 
 @pytest.fixture(scope="module")
 def fitted(target):
-    return fit.run(target, fit.FULL, seed=0)
+    """Chains that go on to the last block: two samples of 1000 and 2700 independent draws have a
+    distance of 0.06 in the worst of seven marginals in 7 % of cases, whatever they are of."""
+    nuts = dataclasses.replace(fit.FULL.nuts, ess=np.inf)
+    return fit.run(target, dataclasses.replace(fit.FULL, nuts=nuts), seed=0)
 
 
 @pytest.fixture(params=["weighted", "chains"])
