@@ -68,6 +68,7 @@ def _shifted(target: Target, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low, high = prior.box
     n = len(low)
     possible = np.all((shifts[:, :n] == 0.0) | ((x[..., :n] > low) & (x[..., :n] < high)), axis=-1)
+    # Evaluated all the same, so any point inside serves; its chi2 is thrown away.
     x[~possible] = x[0, 0]
     tried = np.where(shifts == 0.0, y[:, None], prior.unconstrained_from_box(jnp.asarray(x)))
     points = evaluate(target, tried.reshape(-1, y.shape[1]))

@@ -60,8 +60,8 @@ def test_on_a_pole(pole, starts):
     assert chi2_of(pole, evaluate(pole, y[None]))[0] < 0.01
 
 
-def test_only_among_what_belongs(pole, starts):
-    """The best fit is one that belongs; where no minimum does it is the first start."""
+def test_where_no_minimum_belongs(pole, starts):
+    """It is the first start (test_compare.py has kinds of which minima are)."""
     axis = pole.coordinates.prior.names.index("m_h1")
     right = lambda y: y[:, axis] > starts[:, axis].max() - 1e-9  # noqa: E731
     np.testing.assert_array_equal(best_fit(pole, starts, right), starts[0])
