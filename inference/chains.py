@@ -2,7 +2,8 @@
 
 ``lmltdm_1.txt`` and on, one file a chain in CosmoMC's format: weight 1, -ln posterior, sampled
 parameters, nuisances, observables; ``lmltdm.paramnames`` has names and LaTeX, a star on what is
-derived; ``lmltdm.ranges`` the ends of the prior. Warm-up is not in.
+derived; ``lmltdm.ranges`` the ends of the prior. Warm-up is not in. ``weighted.txt`` and the two
+beside it are the weighted draws in the same way, weights of sum 1.
 
 A parameter whose prior is flat in its logarithm is a column ``log10_<name>``, not its value: both
 programs smooth densities on the axes they are given, and the prior is flat on these. A nuisance is
@@ -23,7 +24,7 @@ from .posterior import NUISANCE, Posterior
 from .prior import Prior, is_log
 
 FOLDER = "chains"
-ROOT = "lmltdm"
+ROOT, WEIGHTED = "lmltdm", "weighted"
 
 
 def column_names(prior: Prior) -> list[str]:
@@ -32,14 +33,15 @@ def column_names(prior: Prior) -> list[str]:
     return sampled + [NUISANCE + name for name in prior.nuisances]
 
 
-def write(posterior: Posterior, folder: Path) -> Path:
-    """The files below ``folder``; returns the root that both programs read, ``chains/lmltdm``.
+def write(posterior: Posterior, folder: Path) -> tuple[Path, Path]:
+    """The files below ``folder``; returns the roots that both programs read: ``chains/lmltdm``,
+    and ``chains/weighted`` in the same folder.
 
     Raises:
         InputError: they cannot be written.
     """
     target = folder / FOLDER
-    tables = _tables(posterior)
+    weighted, tables = _weighted_table(posterior), _tables(posterior)
     try:
         target.mkdir(exist_ok=True)
         for number, table in enumerate(tables, start=1):
@@ -49,25 +51,36 @@ def write(posterior: Posterior, folder: Path) -> Path:
         while (stale := target / f"{ROOT}_{number}.txt").exists():
             stale.unlink()
             number += 1
-        (target / f"{ROOT}.paramnames").write_text(_paramnames(posterior), encoding="utf-8")
-        (target / f"{ROOT}.ranges").write_text(_ranges(posterior.prior), encoding="utf-8")
+        np.savetxt(target / f"{WEIGHTED}.txt", weighted, fmt="%.10e")
+        for root in (ROOT, WEIGHTED):
+            (target / f"{root}.paramnames").write_text(_paramnames(posterior), encoding="utf-8")
+            (target / f"{root}.ranges").write_text(_ranges(posterior.prior), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from None
-    return target / ROOT
+    return target / ROOT, target / WEIGHTED
 
 
 def _tables(posterior: Posterior) -> np.ndarray:
     """(chains, draws, columns)."""
     x = posterior.box
-    columns = [np.ones(x.shape[:2]), _minus_log_posterior(posterior, x)]
+    log_likelihood = np.sum(list(posterior.log_likelihoods.values()), axis=0)
+    columns = [np.ones(x.shape[:2]), _minus_log_posterior(posterior.prior, x, log_likelihood)]
     columns += [*np.moveaxis(x, -1, 0), *posterior.observables.values()]
     return np.stack(columns, axis=-1)
 
 
-def _minus_log_posterior(posterior: Posterior, x: np.ndarray) -> np.ndarray:
-    low, high = posterior.prior.box
+def _weighted_table(posterior: Posterior) -> np.ndarray:
+    """(draws, columns)."""
+    weighted, x = posterior.weighted, posterior.weighted_box
+    columns = [weighted.weights]
+    columns += [_minus_log_posterior(posterior.prior, x, weighted.log_likelihood)]
+    return np.stack([*columns, *x.T, *weighted.observables.values()], axis=-1)
+
+
+def _minus_log_posterior(prior: Prior, x: np.ndarray, log_likelihood: np.ndarray) -> np.ndarray:
+    low, high = prior.box
     log_prior = norm.logpdf(x[..., len(low) :]).sum(axis=-1) - np.log(high - low).sum()
-    return -(sum(posterior.log_likelihoods.values()) + log_prior)
+    return -(log_likelihood + log_prior)
 
 
 def _paramnames(posterior: Posterior) -> str:

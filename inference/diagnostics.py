@@ -36,6 +36,8 @@ def summarize(posterior: Posterior) -> dict[str, Any]:
         "versions": posterior.versions,
         "seed": run.pop("seed"),
         "parameters": table,
+        "weighted": {name: posterior.weighted.summary(name) for name in table},
+        "weighted_ess": posterior.weighted.effective,
         "divergences": int(diverging.sum()),
         "n_samples": int(diverging.size),
         "chains": int(diverging.shape[0]),

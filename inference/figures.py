@@ -13,9 +13,12 @@ from scipy.ndimage import gaussian_filter
 from lmltdm_jax.errors import InputError
 
 from .posterior import Posterior
+from .weighted import quantile
 
 _COLOUR, _DATA = "#1f5a94", "#c44e2b"
-_BINS = 28
+_BINS = 40
+_OUTSIDE = 5e-4
+"""Share of the posterior beyond either end of an axis."""
 
 
 def write(posterior: Posterior, folder: Path) -> list[Path]:
@@ -46,11 +49,13 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def corner(posterior: Posterior) -> Figure:
-    """Marginals of all pairs, 68 and 95 % regions over the draws."""
+    """Marginals of all pairs from the weighted draws, and the chains' draws over them."""
     prior = posterior.prior
-    x = posterior.box.reshape(-1, prior.dimension)
     d = prior.dimension
-    span = np.stack([x.min(axis=0), x.max(axis=0)])
+    draws = posterior.box.reshape(-1, d)
+    x, weights = posterior.weighted_box, posterior.weighted.weights
+    ends = [quantile(column, (_OUTSIDE, 1.0 - _OUTSIDE), weights) for column in x.T]
+    span = np.transpose(ends)
     span = span + 0.05 * (span[1] - span[0]) * np.array([[-1.0], [1.0]])
     figure = new_figure(1.55 * d + 0.6, 1.55 * d + 0.6)
     axes = figure.subplots(d, d, squeeze=False)
@@ -64,10 +69,14 @@ def corner(posterior: Posterior) -> Figure:
             ax.locator_params(nbins=4)
             ax.set_xlim(*span[:, j])
             if i == j:
-                ax.hist(x[:, i], _BINS, range=tuple(span[:, i]), color=_COLOUR, alpha=0.75)
+                bins = np.linspace(span[0, i], span[1, i], _BINS + 1)
+                kept = {"bins": bins, "density": True}
+                ax.hist(x[:, i], weights=weights, color=_COLOUR, alpha=0.75, **kept)
+                ax.hist(draws[:, i], color=_DATA, histtype="step", lw=0.8, **kept)
                 ax.set_yticks([])
             else:
-                _pair(ax, x[:, j], x[:, i], span[:, j], span[:, i])
+                _pair(ax, x[:, [j, i]], weights, span[:, [j, i]])
+                ax.plot(draws[:, j], draws[:, i], ",", color=_DATA, alpha=0.5, rasterized=True)
                 ax.set_ylim(*span[:, i])
             if i == d - 1:
                 ax.set_xlabel(prior.labels[j], fontsize=9)
@@ -78,17 +87,25 @@ def corner(posterior: Posterior) -> Figure:
                 ax.set_ylabel(prior.labels[i], fontsize=9)
             elif j > 0:
                 ax.set_yticklabels([])
-    figure.suptitle(f"{posterior.title}: {len(x)} draws; regions hold 68 and 95 %", fontsize=11)
+    reliable = "" if posterior.run.evidence_is_reliable else ", not reliable"
+    figure.suptitle(
+        f"{posterior.title}. Blue: weighted draws, worth {posterior.weighted.effective:.0f} "
+        f"independent ones{reliable}, 68 and 95 %. Red: {len(draws)} draws of the chains",
+        fontsize=11,
+    )
     return figure
 
 
-def _pair(ax, x: np.ndarray, y: np.ndarray, x_span: np.ndarray, y_span: np.ndarray) -> None:
-    counts, x_edges, y_edges = np.histogram2d(x, y, _BINS, range=[x_span, y_span])
+def _pair(ax, xy: np.ndarray, weights: np.ndarray, span: np.ndarray) -> None:
+    """Regions of least area that hold 68 and 95 % of weighted points xy (n, 2); span (2, 2) has
+    the lower ends, then the upper."""
+    counts, x_edges, y_edges = np.histogram2d(
+        xy[:, 0], xy[:, 1], _BINS, range=span.T.tolist(), weights=weights
+    )
     smooth = gaussian_filter(counts, 0.8)
     ordered = np.sort(smooth.ravel())[::-1]
     inside = np.searchsorted(np.cumsum(ordered), np.array([0.954, 0.683]) * ordered.sum())
     levels = np.unique(ordered[inside])
-    ax.plot(x, y, ",", color=_COLOUR, alpha=0.35, rasterized=True)
     centres = 0.5 * (x_edges[1:] + x_edges[:-1]), 0.5 * (y_edges[1:] + y_edges[:-1])
     top = smooth.max() * 1.001
     if levels.size == 2 and levels[-1] < top:

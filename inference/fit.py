@@ -28,6 +28,7 @@ from .prior import Prior
 from .progress import Progress, silent
 from .provenance import fingerprint
 from .target import Evaluated, Target, columns
+from .weighted import Weighted
 
 FILE = "checkpoint.pkl"
 
@@ -108,6 +109,7 @@ class Fit:
     blocks: tuple[Block, ...]
     columns: dict[str, np.ndarray]
     """of the draws, (chains, draws): observables, ``loglike_<term>`` and ``pull_<term>``"""
+    weighted: Weighted
     wall_s: float
     complete: bool
 
@@ -194,6 +196,7 @@ def run(
             raise
     progress("predict", 0.0, "observables of the draws")
     found = columns(target, _joined(state.blocks).y)
+    weighted = Weighted.of(target, learned.importance, np.random.default_rng([seed, 3]))
     return Fit(
         target,
         settings,
@@ -202,6 +205,7 @@ def run(
         learned,
         state.blocks,
         found,
+        weighted,
         state.wall_s,
         _finished(state, n),
     )

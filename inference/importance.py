@@ -26,6 +26,8 @@ from .target import Evaluated, Target, evaluate
 
 _LEAST_TAIL = 4
 """Weights to which no distribution is fitted."""
+_KEPT = 4.0
+"""Draws kept for each independent one they are worth, at most."""
 _NOTHING = -700.0
 """ln of a weight over the largest one that is none: ArviZ has no infinities."""
 PARETO_K_MAX = 0.7
@@ -89,6 +91,20 @@ class Importance:
         """These draws, then others of the same density."""
         log_weights = np.concatenate([self.log_weights, other.log_weights])
         return Importance(self.points.joined(other.points), log_weights)
+
+    def thinned(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (k,) of the draws that count, and weights (k,) for them, sum 1; k is at most
+        ``_KEPT`` times :attr:`effective`.
+
+        Of draws lighter than one in so many, every one stays with a probability in proportion and
+        then weighs as much as that: sums over the posterior keep their expectation.
+        """
+        weights = self.weights
+        least = 1.0 / (_KEPT * self.effective)
+        edges = np.cumsum(np.minimum(weights / least, 1.0)) + rng.uniform()
+        rows = np.flatnonzero(np.diff(np.floor(edges), prepend=0.0) > 0.0)
+        kept = np.maximum(weights[rows], least)
+        return rows, kept / kept.sum()
 
     def resampled(self, n: int, rng: np.random.Generator) -> Evaluated:
         """n equally weighted draws; those of large weight occur more than once.

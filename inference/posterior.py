@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import h5netcdf
 import numpy as np
+import xarray as xr
 
 from lmltdm_jax.errors import InputError
 from lmltdm_jax.models import find_model
@@ -29,11 +30,15 @@ from .importance import PARETO_K_MAX
 from .prior import Prior, is_log
 from .provenance import preset_hash, versions
 from .target import Target
+from .weighted import Weighted
 
 FILE = "posterior.nc"
 NUISANCE = "z_"
 """Before names of nuisances in files: kappa_sb alone is the observable, z_kappa_sb its normal."""
 _PULL = "pull_"
+_WEIGHTED = "weighted"
+"""Group of the weighted draws."""
+_OF_WEIGHTED = ("weights", "log_likelihood")
 _STATISTICS = {
     "diverging": "diverging",
     "n_steps": "num_steps",
@@ -67,7 +72,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Posterior:
-    """Draws with everything about them; all arrays are (chains, draws)."""
+    """Draws with everything about them; arrays are (chains, draws), but for the weighted ones."""
 
     prior: Prior
     likelihood: str
@@ -87,6 +92,8 @@ class Posterior:
     """of every term"""
     statistics: dict[str, np.ndarray]
     """of the sampler, under ArviZ's names"""
+    weighted: Weighted
+    """draws beside the chains"""
 
     @classmethod
     def of(cls, fit: Fit) -> Self:
@@ -107,6 +114,7 @@ class Posterior:
             pulls={term.name: columns[f"pull_{term.name}"] for term in terms},
             statistics={arviz_name: fit.statistic(name) for arviz_name, name in _STATISTICS.items()}
             | {"lp": draws.log_prior + draws.log_likelihood},
+            weighted=fit.weighted,
         )
 
     @property
@@ -116,8 +124,16 @@ class Posterior:
     @property
     def box(self) -> np.ndarray:
         """(chains, draws, dimension): log10 of the parameters with a log prior."""
+        return self._in_box(self.parameters)
+
+    @property
+    def weighted_box(self) -> np.ndarray:
+        """(n, dimension): the weighted draws in the same way."""
+        return self._in_box(self.weighted.parameters)
+
+    def _in_box(self, parameters: dict[str, np.ndarray]) -> np.ndarray:
         logs = {info.name for info in self.prior.parameters if is_log(info)}
-        columns = [np.log10(x) if n in logs else x for n, x in self.parameters.items()]
+        columns = [np.log10(x) if name in logs else x for name, x in parameters.items()]
         return np.stack(columns, axis=-1)
 
 
@@ -203,12 +219,25 @@ def to_arviz(posterior: Posterior) -> Any:
     return data
 
 
+def _weighted_group(posterior: Posterior) -> xr.Dataset:
+    weighted = posterior.weighted
+    arrays = {name: getattr(weighted, name) for name in _OF_WEIGHTED}
+    arrays |= dict(zip(_variables(posterior.prior), weighted.parameters.values(), strict=True))
+    arrays |= weighted.observables
+    return xr.Dataset({name: ("sample", array) for name, array in arrays.items()})
+
+
 def write(posterior: Posterior, folder: Path) -> Path:
-    """``posterior.nc`` in ``folder``; raises InputError if it cannot be written."""
+    """``posterior.nc`` in ``folder``, the weighted draws in a group of their own.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     # HDF5 refuses to overwrite a file that is open, as in the notebook beside a second fit.
     hidden = folder / f".{os.getpid()}.{FILE}"
     try:
         to_arviz(posterior).to_netcdf(str(hidden))
+        _weighted_group(posterior).to_netcdf(hidden, mode="a", group=_WEIGHTED, engine="h5netcdf")
         os.replace(hidden, folder / FILE)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from None
@@ -258,7 +287,11 @@ def _contents(file: h5netcdf.File) -> Posterior:
     model = find_model(file.attrs["model"])
     prior = Prior.from_table(tuple(held("nuisances")), held("ranges"), held("fixed"), model)
     measurements = held("measurements")
-    sampled = arrays("posterior", _variables(prior))
+    observed = list(observable_columns(model))
+
+    def named(sampled: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(prior.names, sampled.values(), strict=True))
+
     pulls = arrays("sample_stats", (_PULL + term for term in measurements))
     return Posterior(
         prior=prior,
@@ -267,9 +300,14 @@ def _contents(file: h5netcdf.File) -> Posterior:
         versions=held("versions"),
         run=Run(**held("run")),
         measurements=measurements,
-        parameters=dict(zip(prior.names, sampled.values(), strict=True)),
-        observables=arrays("posterior", observable_columns(model)),
+        parameters=named(arrays("posterior", _variables(prior))),
+        observables=arrays("posterior", observed),
         log_likelihoods=arrays("log_likelihood", measurements),
         pulls={name.removeprefix(_PULL): pull for name, pull in pulls.items()},
         statistics=arrays("sample_stats", (*_STATISTICS, "lp")),
+        weighted=Weighted(
+            **arrays(_WEIGHTED, _OF_WEIGHTED),
+            parameters=named(arrays(_WEIGHTED, _variables(prior))),
+            observables=arrays(_WEIGHTED, observed),
+        ),
     )

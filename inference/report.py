@@ -56,6 +56,18 @@ def text(posterior: Posterior, summary: dict[str, Any]) -> str:
         numbers = " | ".join(f"{row[k]:.4g}" for k in ("mean", "sd", "q05", "q50", "q95"))
         quality = f"{row['ess_bulk']:.0f} | {row['ess_tail']:.0f} | {row['r_hat']:.3f}"
         lines.append(f"| {parameter} | {units.get(parameter, '')} | {numbers} | {quality} |")
+    lines += [
+        "",
+        f"The same from {len(posterior.weighted.weights)} weighted draws, worth "
+        f"{posterior.weighted.effective:.0f} independent ones (`chains/weighted`, group `weighted` "
+        "of `posterior.nc`). Where both agree, these are the more precise.",
+        "",
+        "| parameter | mean | sd | 5 % | median | 95 % |",
+        "|---|---|---|---|---|---|",
+    ]
+    for parameter, row in summary["weighted"].items():
+        numbers = " | ".join(f"{row[k]:.4g}" for k in ("mean", "sd", "q05", "q50", "q95"))
+        lines.append(f"| {parameter} | {numbers} |")
     lines += ["", "| term | measured | median pull | mean ln L |", "|---|---|---|---|"]
     for term, measured in posterior.measurements.items():
         pull = np.median(posterior.pulls[term])

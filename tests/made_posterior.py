@@ -6,6 +6,7 @@ import numpy as np
 from lmltdm_jax.inference.posterior import Posterior, Run
 from lmltdm_jax.inference.prior import Prior
 from lmltdm_jax.inference.provenance import versions
+from lmltdm_jax.inference.weighted import Weighted
 
 from lmltdm_jax.parameters import Parameters
 from lmltdm_jax.prediction import observable_columns
@@ -25,6 +26,9 @@ RUN = Run(
 TERMS = {"muon_g2": "2.49e-09 +- 4.8e-10", "higgs_invisible": "< 0.13 (95 % CL)"}
 
 
+WEIGHTED = 500
+
+
 def made_posterior(chains=3, draws=40, model=Parameters, nuisances=("kappa_sb",), complete=True):
     """Draws of the prior, unit normals for what a likelihood would have given."""
     rng, shape = np.random.default_rng(1), (chains, draws)
@@ -32,6 +36,11 @@ def made_posterior(chains=3, draws=40, model=Parameters, nuisances=("kappa_sb",)
     x = np.asarray(prior.box_from_unit(rng.uniform(0.1, 0.9, (*shape, prior.dimension))))
     params, floating = prior.physical(x)
     sampled = {info.name: getattr(params, info.name) for info in prior.parameters}
+    parameters = {name: np.asarray(v) for name, v in (sampled | floating).items()}
+    columns = observable_columns(model)
+    observables = {name: rng.lognormal(size=shape) for name in columns}
+    weights = rng.dirichlet(np.ones(WEIGHTED))
+    chosen = rng.integers(chains * draws, size=WEIGHTED)
     return Posterior(
         prior=prior,
         likelihood="made",
@@ -39,8 +48,8 @@ def made_posterior(chains=3, draws=40, model=Parameters, nuisances=("kappa_sb",)
         versions=versions(),
         run=dataclasses.replace(RUN, complete=complete),
         measurements=TERMS,
-        parameters={name: np.asarray(v) for name, v in (sampled | floating).items()},
-        observables={name: rng.lognormal(size=shape) for name in observable_columns(model)},
+        parameters=parameters,
+        observables=observables,
         log_likelihoods={term: -rng.exponential(size=shape) for term in TERMS},
         pulls={term: rng.normal(size=shape) for term in TERMS},
         statistics={
@@ -50,4 +59,10 @@ def made_posterior(chains=3, draws=40, model=Parameters, nuisances=("kappa_sb",)
             "energy": rng.normal(size=shape),
             "lp": rng.normal(size=shape),
         },
+        weighted=Weighted(
+            weights=weights,
+            log_likelihood=-rng.exponential(size=WEIGHTED),
+            parameters={name: v.ravel()[chosen] for name, v in parameters.items()},
+            observables={name: v.ravel()[chosen] for name, v in observables.items()},
+        ),
     )

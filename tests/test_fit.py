@@ -151,7 +151,9 @@ def test_report_makes_the_same_files_and_shows_the_same(command, tmp_path):
     assert reported.exit_code == 0 and reported.stdout == fitted.stdout
     del made[tmp_path / "checkpoint.pkl"]
     assert {path: path.read_bytes() for path in made} == made
-    assert len([path for path in made if path.parent.name == "chains"]) == TINY.nuts.chains + 2
+    # A file a chain, one for the weighted draws; names and ranges of both.
+    exported = [path for path in made if path.parent.name == "chains"]
+    assert len(exported) == TINY.nuts.chains + 1 + 2 * 2
 
 
 def test_a_run_stopped_by_ctrl_c_can_be_reported(command, tmp_path, monkeypatch):

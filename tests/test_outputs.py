@@ -6,6 +6,7 @@ import h5netcdf
 import numpy as np
 import pytest
 from lmltdm_jax.inference import chains, convergence, posterior
+from lmltdm_jax.inference.weighted import Weighted
 from made_posterior import made_posterior
 from scipy.stats import norm
 from typer.testing import CliRunner
@@ -31,9 +32,13 @@ def test_the_file_holds_everything(model, tmp_path):
     made = model()
     posterior.write(made, tmp_path)
     read = posterior.read(tmp_path)
-    for name, value in vars(made).items():
-        found = getattr(read, name)
-        if isinstance(value, dict) and name not in ("versions", "measurements"):
+    pairs = [(name, value, getattr(read, name)) for name, value in vars(made).items()]
+    pairs.remove(next(pair for pair in pairs if pair[0] == "weighted"))
+    pairs += [(n, value, getattr(read.weighted, n)) for n, value in vars(made.weighted).items()]
+    for name, value, found in pairs:
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(found, value)
+        elif isinstance(value, dict) and name not in ("versions", "measurements"):
             assert list(found) == list(value), name
             for key, array in value.items():
                 np.testing.assert_array_equal(found[key], array)
@@ -42,6 +47,9 @@ def test_the_file_holds_everything(model, tmp_path):
     data = convergence.arviz.from_netcdf(tmp_path / "posterior.nc")
     z = data["posterior"]["z_kappa_sb"]
     np.testing.assert_array_equal(z, made.parameters["kappa_sb"])
+    weighted = data["weighted"]
+    np.testing.assert_array_equal(weighted["z_kappa_sb"], made.weighted.parameters["kappa_sb"])
+    np.testing.assert_array_equal(weighted["weights"], made.weighted.weights)
     assert data.attrs["preset_hash"] == made.preset_hash
     assert json.loads(data.attrs["versions"])["numpy"] == np.__version__
 
@@ -51,7 +59,9 @@ def test_report_makes_everything_from_that_file_alone(tmp_path):
     posterior.write(made, tmp_path)
     result = report(tmp_path)
     assert result.exit_code == 0, result.output
-    assert "NOT CONVERGED" in result.output and "the run was interrupted" in result.output
+    # A terminal's lines break where they are full.
+    shown = " ".join(result.output.split())
+    assert "NOT CONVERGED" in shown and "the run was interrupted" in shown
     assert "lambda_phix" in result.output and "ln Z = -12.500 ± 0.100" in result.output
     assert set(MADE) | {"posterior.nc", "chains"} == {p.name for p in tmp_path.iterdir()}
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -60,6 +70,23 @@ def test_report_makes_everything_from_that_file_alone(tmp_path):
     assert summary["parameters"]["m_x"]["q50"] == np.median(made.parameters["m_x"])
     text = (tmp_path / "report.md").read_text()
     assert "`0123456789abcdef`" in text and f"numpy {np.__version__}" in text
+    worth = made.weighted.effective
+    assert f"500 weighted draws, worth {worth:.0f} independent ones" in text
+    assert summary["weighted_ess"] == pytest.approx(worth) and 200 < worth < 300
+
+
+def test_quantiles_of_weighted_draws_are_those_of_draws_that_occur_more_than_once():
+    rng = np.random.default_rng(2)
+    counts = rng.integers(0, 5, size=501)
+    x = rng.lognormal(size=501)
+    weighted = Weighted(counts / counts.sum(), x, {"x": x}, {})
+    often = np.repeat(x, counts)
+    found = weighted.summary("x")
+    assert found["mean"] == pytest.approx(often.mean()) and found["sd"] == pytest.approx(
+        often.std()
+    )
+    expected = np.quantile(often, (0.05, 0.5, 0.95), method="inverted_cdf")
+    np.testing.assert_array_equal([found[q] for q in ("q05", "q50", "q95")], expected)
 
 
 def spoil(path, change):
@@ -114,7 +141,14 @@ def error(folder):
 def exported(tmp_path):
     """(posterior, root of its chains)."""
     made = made_posterior()
-    return made, chains.write(made, tmp_path)
+    return made, chains.write(made, tmp_path)[0]
+
+
+@pytest.fixture
+def exported_weighted(tmp_path):
+    """(posterior, root of its weighted draws)."""
+    made = made_posterior()
+    return made, chains.write(made, tmp_path)[1]
 
 
 def test_chains_by_a_reader_of_our_own(exported):
@@ -152,7 +186,22 @@ def test_chains_of_an_earlier_longer_run_are_removed(tmp_path):
     chains.write(made_posterior(chains=4, draws=5), tmp_path)
     chains.write(made_posterior(chains=2, draws=5), tmp_path)
     found = sorted(path.name for path in (tmp_path / "chains").glob("*.txt"))
-    assert found == ["lmltdm_1.txt", "lmltdm_2.txt"]
+    assert found == ["lmltdm_1.txt", "lmltdm_2.txt", "weighted.txt"]
+
+
+def test_weighted_draws_have_the_columns_and_densities_of_chains(exported_weighted):
+    """The made posterior's weighted draws are draws of its chains, but for their likelihoods."""
+    made, root = exported_weighted
+    chain = np.concatenate([np.loadtxt(root.with_name(f"lmltdm_{n}.txt")) for n in (1, 2, 3)])
+    table = np.loadtxt(root.with_suffix(".txt"))
+    np.testing.assert_allclose(table[:, 0], made.weighted.weights, rtol=1e-9)
+    log_likelihood = np.sum(list(made.log_likelihoods.values()), axis=0).ravel()
+    for row, log_like in zip(table, made.weighted.log_likelihood, strict=True):
+        (same,) = np.flatnonzero(np.all(chain[:, 2:] == row[2:], axis=1))
+        assert row[1] + log_like == pytest.approx(chain[same, 1] + log_likelihood[same], abs=1e-8)
+    for end in (".paramnames", ".ranges"):
+        text = root.with_suffix(end).read_text()
+        assert text == root.with_name("lmltdm").with_suffix(end).read_text()
 
 
 def means_and_sds(made):
@@ -160,6 +209,18 @@ def means_and_sds(made):
     columns = dict(zip(COLUMNS, np.moveaxis(made.box, -1, 0), strict=True))
     columns["omega_h2"] = made.observables["omega_h2"]
     return {name: (column.mean(), column.std()) for name, column in columns.items()}
+
+
+def weighted_means_and_sds(made):
+    """The same of the weighted draws."""
+    weights = made.weighted.weights
+    columns = dict(zip(COLUMNS, made.weighted_box.T, strict=True))
+    columns["omega_h2"] = made.weighted.observables["omega_h2"]
+    means = {name: np.sum(weights * column) for name, column in columns.items()}
+    return {
+        name: (mean, np.sqrt(np.sum(weights * (columns[name] - mean) ** 2)))
+        for name, mean in means.items()
+    }
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -178,6 +239,30 @@ def test_getdist_reads_the_chains(exported):
     assert samples.ranges.getUpper("z_kappa_sb") is None
     likelihoods = sum(made.log_likelihoods.values())
     assert samples.getLikeStats().logLike_sample < -likelihoods.max() + 40.0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_getdist_reads_the_weighted_draws(exported_weighted):
+    import getdist
+
+    made, root = exported_weighted
+    samples = getdist.loadMCSamples(str(root), no_cache=True)
+    assert samples.numrows == 500
+    for name, (mean, sd) in weighted_means_and_sds(made).items():
+        assert samples.mean(name) == pytest.approx(mean, rel=1e-8), name
+        assert samples.std(name) == pytest.approx(sd, rel=1e-8), name
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_anesthetic_reads_the_weighted_draws(exported_weighted):
+    anesthetic = pytest.importorskip("anesthetic", reason="not in the extra dev: pins pandas")
+    made, root = exported_weighted
+    samples = anesthetic.read_chains(str(root))
+    for name, (mean, sd) in weighted_means_and_sds(made).items():
+        column, weights = samples[name].to_numpy().ravel(), samples.get_weights()
+        found = np.average(column, weights=weights)
+        spread = np.sqrt(np.average((column - found) ** 2, weights=weights))
+        np.testing.assert_allclose([found, spread], [mean, sd], rtol=1e-8)
 
 
 @pytest.mark.filterwarnings("ignore")

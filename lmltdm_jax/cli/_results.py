@@ -29,10 +29,11 @@ def write_and_show(posterior: Posterior, folder: Path) -> bool:
     summary = diagnostics.summarize(posterior)
     files = [diagnostics.write(summary, folder), report.write(posterior, summary, folder)]
     files += figures.write(posterior, folder)
-    root = chains.write(posterior, folder)
+    roots = chains.write(posterior, folder)
     units = {info.name: info.unit for info in posterior.prior.model.table}
     console = stdout_console()
     console.print(_table(summary, units))
+    weighted = posterior.weighted
     reliable = "" if posterior.run.evidence_is_reliable else " (not reliable)"
     console.print(
         f"{summary['n_samples']} draws of {summary['chains']} chains, "
@@ -40,10 +41,14 @@ def write_and_show(posterior: Posterior, folder: Path) -> bool:
         f"{summary['log_evidence_error']:.3f}{reliable}, "
         f"{summary['wall_s']:.0f} s"
     )
+    console.print(
+        f"{len(weighted.weights)} weighted draws beside them, worth {weighted.effective:.0f} "
+        f"independent ones{reliable}"
+    )
     colour = "green" if summary["converged"] else "bold red"
     console.print(f"[{colour}]{report.verdict(summary)}[/{colour}]")
     console.print("written: " + ", ".join(map(str, files)), soft_wrap=True)
-    console.print(f"chains for GetDist and anesthetic: {root}", soft_wrap=True)
+    console.print("for GetDist and anesthetic: " + ", ".join(map(str, roots)), soft_wrap=True)
     return summary["converged"]
 
 
