@@ -10,7 +10,7 @@
    found spreads to all cells that it reaches, and most steps are taken from near a minimum. A
    minimum that goes to the next mass takes its own masses along at their ratios or leaves them:
    poles and thresholds lie at ratios.
-4. The best fit: minimised with nothing fixed, from the lowest cells and points of the pool.
+4. The best fit (:mod:`best_fit`), with nothing fixed, from the lowest cells and points of the pool.
 
 After every stage and sweep the state goes to ``profile.pkl`` in the output folder; the same profile
 started again there goes on from it, with the numbers it would have given in one go.
@@ -29,6 +29,7 @@ import numpy as np
 
 from . import smc
 from .ahead import ahead
+from .best_fit import best_fit
 from .charts import Charts, numbers
 from .checkpoint import Checkpoint
 from .minimise import Minima, chi2_of, compile_minimiser, minimise
@@ -183,8 +184,7 @@ def run(
         everything = np.ones(target.dimension, bool)
         first = _free_starts(target, state.cells, pool, settings.free_starts)
         progress("best fit", 0.0, f"{len(first)} starts")
-        found = minimise(target, first, everything)
-        state = checkpoint.keep(best=found[[np.argmin(found.chi2)]])
+        state = checkpoint.keep(best=minimise(target, best_fit(target, first)[None], everything))
     for program in programs:
         program.result()
     at_best = columns(target, state.best.y)

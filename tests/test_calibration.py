@@ -102,7 +102,8 @@ def predictions(target: Target, y: jax.Array) -> jax.Array:
 
 
 def ranked(target: Target, truth: np.ndarray, seed: int) -> np.ndarray:
-    """Share of the draws below the truth (quantities,): parameters, then ln L."""
+    """Share of the draws below the truth (2 x quantities,): parameters, then ln L; of the chains,
+    then of the weighted draws."""
     fit = run(target, SETTINGS, seed)
     y = fit.draws.y[:, THIN - 1 :: THIN].reshape(-1, target.dimension)
     both = evaluate(target, np.concatenate([truth[None], y]))
@@ -111,11 +112,15 @@ def ranked(target: Target, truth: np.ndarray, seed: int) -> np.ndarray:
     below = np.sum(quantities[1:] < quantities[0], axis=0)
     # Uniform on [0, 1] if the rank is on {0, ..., n}.
     rng = np.random.default_rng([seed, 1])
-    return (below + rng.uniform(size=len(below))) / (len(y) + 1)
+    chains = (below + rng.uniform(size=len(below))) / (len(y) + 1)
+    weighted, values = fit.weighted, target.coordinates.values(truth)
+    sets = [(weighted.parameters[name], value) for name, value in values.items()]
+    sets.append((weighted.log_likelihood, both.log_likelihood[0]))
+    return np.append(chains, [np.sum(weighted.weights[x < at]) for x, at in sets])
 
 
 def simulated_fits(n: int) -> np.ndarray:
-    """(n, quantities)"""
+    """(n, 2 x quantities)"""
     target = target_of(np.zeros(len(TERMS)))
     rng = np.random.default_rng(2026)
     box = target.coordinates.prior.box_from_unit(
@@ -152,4 +157,5 @@ def test_ranks_of_a_posterior_too_narrow_are_noticed():
 def test_ranks_of_the_truth_are_uniform():
     """Fails by chance once in a thousand times."""
     p = p_values(simulated_fits(DATA_SETS))
+    print(np.array_str(p, precision=3))
     assert p.min() > FAILURE / p.size, p

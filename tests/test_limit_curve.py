@@ -157,6 +157,19 @@ def test_three_lines_of_toml_and_a_table(tmp_path):
     assert float(loglike(0.2, 1e-3)) == 0.0 == float(loglike(0.001, 1e-3))
 
 
+@pytest.mark.parametrize("power", ["1.0", "1", "2.0", "4"])
+def test_second_derivatives_of_no_signal_are_finite(tmp_path, power):
+    """K -> pi H1 above its end is exactly 0, and a Hessian of the likelihood passes through it."""
+    path = own_curve(tmp_path, ["0.005,5e-4", "0.02,1e-3", "0.1,4e-3"], f"power = {power}")
+    curve = LimitCurve.read(path)
+    rate = jax.jit(jax.hessian(lambda v: curve.relative_rate(v[0], v[1])))
+    for mass in (0.001, 0.005, 0.02, 0.2):
+        for value in (0.0, 1e-3):
+            assert np.all(np.isfinite(rate(jnp.array([mass, value])))), (mass, value)
+    found = float(rate(jnp.array([0.02, 0.0]))[1, 1])
+    assert found == pytest.approx(2e6 if float(power) == 2.0 else 0.0)
+
+
 def test_gap_and_open_lower_end(tmp_path):
     rows = ["0,1", "0.1,1", "0.2,2", "0.3,", "0.4,1", "0.5,1", "0.6,3"]
     curve = LimitCurve.read(own_curve(tmp_path, rows, "open_below = true"))

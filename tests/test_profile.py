@@ -265,6 +265,22 @@ def test_hessian_against_differences_of_the_gradient(target):
     assert found["all"].flat < found["now"].flat
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["talk2024", "current"])
+def test_hessian_is_finite_over_the_prior(preset):
+    """Every fourth point at an end of a range, as best fits often are."""
+    target = fitting.build_target(preset)
+    prior, rng = target.coordinates.prior, np.random.default_rng(11)
+    today = dict.fromkeys((t.name for t in target.likelihood.term_list), 1.0)
+    unit = rng.uniform(size=(300, prior.dimension))
+    at_end = rng.uniform(size=unit.shape) < 0.3
+    at_end[np.arange(300) % 4 != 0] = False
+    unit = np.where(at_end, np.clip(np.round(unit), 1e-9, 1.0 - 1e-9), unit)
+    for x in np.asarray(prior.box_from_unit(jnp.asarray(unit))):
+        matrix = fisher.hessian(target, today, x)
+        assert np.all(np.isfinite(matrix)), dict(zip(prior.names, x, strict=True))
+
+
 def test_flat_directions_have_no_error(target):
     low, high = target.coordinates.prior.box
     scale = high - low

@@ -178,7 +178,7 @@ class LimitCurve(eqx.Module):
             ),
             mass=entry["mass"],
             observable=entry["observable"],
-            power=float(entry.get("power", 1.0)),
+            power=_exact(entry.get("power", 1)),
             # One object for every gap: nan equals only itself, and unequal curves recompile.
             raw=tuple((float(m), math.nan if np.isnan(v) else float(v)) for m, v in rows[:, :2]),
         )
@@ -197,6 +197,11 @@ def pieces(rows: np.ndarray) -> list[slice]:
     """Stretches of rows between gaps."""
     gaps = [-1, *np.flatnonzero(np.isnan(rows[:, 1])), len(rows)]
     return [slice(a + 1, b) for a, b in itertools.pairwise(gaps) if b - a > 2]
+
+
+def _exact(power: float) -> float:
+    """As an int where it is one: of x**1.0 the second derivative at 0 is 0 times infinity."""
+    return int(power) if power == int(power) else power
 
 
 def _stretch(rows: np.ndarray, piece: slice, table: Traversable) -> tuple[np.ndarray, np.ndarray]:
