@@ -16,7 +16,8 @@ from .posterior import Posterior
 from .weighted import quantile
 
 _COLOUR, _DATA = "#1f5a94", "#c44e2b"
-_BINS = 40
+_BINS = 3.3
+"""Along an axis, for one independent draw; n**(1/4) as many for n (Scott's rule in a plane)."""
 _OUTSIDE = 5e-4
 """Share of the posterior beyond either end of an axis."""
 
@@ -56,6 +57,7 @@ def corner(posterior: Posterior) -> Figure:
     x, weights = posterior.weighted_box, posterior.weighted.weights
     ends = [quantile(column, (_OUTSIDE, 1.0 - _OUTSIDE), weights) for column in x.T]
     span = np.transpose(ends)
+    bins = max(10, round(_BINS * posterior.weighted.effective**0.25))
     span = span + 0.05 * (span[1] - span[0]) * np.array([[-1.0], [1.0]])
     figure = new_figure(1.55 * d + 0.6, 1.55 * d + 0.6)
     axes = figure.subplots(d, d, squeeze=False)
@@ -69,13 +71,12 @@ def corner(posterior: Posterior) -> Figure:
             ax.locator_params(nbins=4)
             ax.set_xlim(*span[:, j])
             if i == j:
-                bins = np.linspace(span[0, i], span[1, i], _BINS + 1)
-                kept = {"bins": bins, "density": True}
-                ax.hist(x[:, i], weights=weights, color=_COLOUR, alpha=0.75, **kept)
-                ax.hist(draws[:, i], color=_DATA, histtype="step", lw=0.8, **kept)
+                drawn = {"bins": np.linspace(span[0, i], span[1, i], bins + 1), "density": True}
+                ax.hist(x[:, i], weights=weights, color=_COLOUR, alpha=0.75, **drawn)
+                ax.hist(draws[:, i], color=_DATA, histtype="step", lw=0.8, **drawn)
                 ax.set_yticks([])
             else:
-                _pair(ax, x[:, [j, i]], weights, span[:, [j, i]])
+                _pair(ax, x[:, [j, i]], weights, span[:, [j, i]], bins)
                 ax.plot(draws[:, j], draws[:, i], ",", color=_DATA, alpha=0.5, rasterized=True)
                 ax.set_ylim(*span[:, i])
             if i == d - 1:
@@ -96,11 +97,11 @@ def corner(posterior: Posterior) -> Figure:
     return figure
 
 
-def _pair(ax, xy: np.ndarray, weights: np.ndarray, span: np.ndarray) -> None:
+def _pair(ax, xy: np.ndarray, weights: np.ndarray, span: np.ndarray, bins: int) -> None:
     """Regions of least area that hold 68 and 95 % of weighted points xy (n, 2); span (2, 2) has
     the lower ends, then the upper."""
     counts, x_edges, y_edges = np.histogram2d(
-        xy[:, 0], xy[:, 1], _BINS, range=span.T.tolist(), weights=weights
+        xy[:, 0], xy[:, 1], bins, range=span.T.tolist(), weights=weights
     )
     smooth = gaussian_filter(counts, 0.8)
     ordered = np.sort(smooth.ravel())[::-1]

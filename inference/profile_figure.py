@@ -20,6 +20,8 @@ CLIP = 20.0
 TWO_PARAMETERS = (2.30, 6.18, 11.83)
 """Delta chi2 of 68.3, 95.4 and 99.7 % for two parameters."""
 _COLOUR, _DATA = "#1f5a94", "#c44e2b"
+_PULLS = 12
+"""Terms whose pulls are shown, at most: the strongest."""
 _FORECASTS = ("#2ca02c", "#8e44ad", "#d4a017", "#000000")
 
 
@@ -107,14 +109,20 @@ def _ellipses(axes: Axes, profile: Profile, errors: dict[str, Errors]) -> None:
 
 
 def _pulls(axes: Axes, profile: Profile) -> None:
-    terms = profile.target.likelihood.term_list
-    pulls = np.array([profile.columns[f"pull_{term.name}"] for term in terms])
+    every = profile.target.likelihood.term_list
+    sizes = np.array([profile.columns[f"pull_{term.name}"] for term in every])
+    strongest = np.argsort(-np.abs(sizes), kind="stable")
+    shown = np.sort(strongest[:_PULLS])
+    terms, pulls = [every[row] for row in shown], sizes[shown]
     axes.axvspan(-2, 2, color="0.94")
     axes.axvspan(-1, 1, color="0.88")
     axes.axvline(0, color="0.4", lw=1)
     axes.barh(range(len(terms)), pulls, height=0.55, color=_COLOUR)
     labels = [f"{term.name}\n{term.measurement}" for term in terms]
-    axes.set_yticks(range(len(terms)), labels, fontsize=8 if len(terms) < 12 else 5)
+    axes.set_yticks(range(len(terms)), labels, fontsize=8)
     reach = max(2.6, 1.1 * float(np.abs(pulls).max()))
     axes.set(xlim=(-reach, reach), ylim=(len(terms) - 0.5, -0.5))
     axes.set_xlabel("pull at the best fit; for a limit: sigmas used up")
+    others = sizes[strongest[_PULLS:]]
+    if len(others):
+        axes.set_title(f"not shown: {len(others)} up to {np.abs(others[0]):.2f}", fontsize=9)
