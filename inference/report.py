@@ -60,7 +60,12 @@ def text(posterior: Posterior, summary: dict[str, Any]) -> str:
         "",
         f"The same from {len(posterior.weighted.weights)} weighted draws, worth "
         f"{posterior.weighted.effective:.0f} independent ones (`chains/weighted`, group `weighted` "
-        "of `posterior.nc`). Where both agree, these are the more precise.",
+        "of `posterior.nc`). "
+        + (
+            "Where both agree, these are the more precise."
+            if run.evidence_is_reliable
+            else "**Not reliable**: use the chains."
+        ),
         "",
         "| parameter | mean | sd | 5 % | median | 95 % |",
         "|---|---|---|---|---|---|",

@@ -211,6 +211,18 @@ def means_and_sds(made):
     return {name: (column.mean(), column.std()) for name, column in columns.items()}
 
 
+def read_by_getdist(root, rows, expected):
+    """What GetDist has read, once its means and standard deviations are the expected ones."""
+    import getdist
+
+    samples = getdist.loadMCSamples(str(root), no_cache=True)
+    assert samples.numrows == rows
+    for name, (mean, sd) in expected.items():
+        assert samples.mean(name) == pytest.approx(mean, rel=1e-8), name
+        assert samples.std(name) == pytest.approx(sd, rel=1e-8), name
+    return samples
+
+
 def weighted_means_and_sds(made):
     """The same of the weighted draws."""
     weights = made.weighted.weights
@@ -225,14 +237,8 @@ def weighted_means_and_sds(made):
 
 @pytest.mark.filterwarnings("ignore")
 def test_getdist_reads_the_chains(exported):
-    import getdist
-
     made, root = exported
-    samples = getdist.loadMCSamples(str(root), no_cache=True)
-    assert samples.numrows == 120
-    for name, (mean, sd) in means_and_sds(made).items():
-        assert samples.mean(name) == pytest.approx(mean, rel=1e-8), name
-        assert samples.std(name) == pytest.approx(sd, rel=1e-8), name
+    samples = read_by_getdist(root, 120, means_and_sds(made))
     assert samples.paramNames.parWithName("omega_h2").isDerived
     assert not samples.paramNames.parWithName("log10_m_zp").isDerived
     assert samples.ranges.getLower("log10_m_zp") == pytest.approx(np.log10(4e-3), rel=1e-9)
@@ -243,14 +249,8 @@ def test_getdist_reads_the_chains(exported):
 
 @pytest.mark.filterwarnings("ignore")
 def test_getdist_reads_the_weighted_draws(exported_weighted):
-    import getdist
-
     made, root = exported_weighted
-    samples = getdist.loadMCSamples(str(root), no_cache=True)
-    assert samples.numrows == 500
-    for name, (mean, sd) in weighted_means_and_sds(made).items():
-        assert samples.mean(name) == pytest.approx(mean, rel=1e-8), name
-        assert samples.std(name) == pytest.approx(sd, rel=1e-8), name
+    read_by_getdist(root, 500, weighted_means_and_sds(made))
 
 
 @pytest.mark.filterwarnings("ignore")
