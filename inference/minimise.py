@@ -33,8 +33,9 @@ CPU_LANES = 16
 MAX_STEPS = 100
 _TOLERANCE = 1e-4
 """At a minimum a step, of a parameter's range at most, would lower chi2/2 by less; migrad's."""
-_IDLE, _CRAWL = 4, 1e-3
-"""Steps in a row that lower chi2/2 by less than this end a minimisation, not converged."""
+_IDLE, _CRAWL = 4, 1e-4
+"""Steps in a row that lower chi2/2 by less than this end a minimisation, not converged. What does
+not lower it is not counted: in a narrow valley damping has to rise by orders of magnitude first."""
 _TRUSTED = 3.0
 """Times as far as the curvature at a point says may chi2 fall from there."""
 _WIDE = 0.3
@@ -57,6 +58,12 @@ class Minima:
 
     def __getitem__(self, index: np.ndarray) -> Minima:
         return Minima(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+
+    def joined(self, *others: Minima) -> Minima:
+        """These minima, then those of ``others``."""
+        names = [field.name for field in dataclasses.fields(self)]
+        parts = ([getattr(one, name) for one in (self, *others)] for name in names)
+        return Minima(*map(np.concatenate, parts))
 
     def updated(self, index: np.ndarray, other: Minima) -> Minima:
         """A copy with the rows ``index`` (n,) replaced by those of ``other`` (n of them)."""
@@ -207,7 +214,8 @@ def _minimise_queue(
         factor = jnp.clip(1.0 - (2.0 * ratio - 1.0) ** 3, 0.1, 2.0)
         damping = jnp.maximum(lane.damping * jnp.where(lower, factor, 5.0), _LEAST)
         kept = jax.tree.map(lambda a, b: jnp.where(lower, a, b), (v, *new), (lane.v, *lane[2:5]))
-        idle = jnp.where(0.5 * (lane.chi2 - new[0]) < _CRAWL, lane.idle + 1, 0)
+        crawled = jnp.where(0.5 * (lane.chi2 - new[0]) < _CRAWL, lane.idle + 1, 0)
+        idle = jnp.where(lower, crawled, lane.idle)
         v, chi2, gradient, curvature = kept
         steps = lane.steps + 1
         lane = _Lane(lane.start, v, chi2, gradient, curvature, damping, steps, idle)

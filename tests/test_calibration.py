@@ -132,6 +132,7 @@ def simulated_fits(n: int) -> np.ndarray:
         values = np.asarray(predictions(target, jnp.asarray(truth)))
         values = values + np.array(ERRORS) * rng.standard_normal(len(TERMS))
         found.append(ranked(target_of(values), truth, seed))
+        print(f"{seed + 1} of {n}", flush=True)
     return np.array(found)
 
 

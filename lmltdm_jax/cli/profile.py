@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 SIZES = {1: 100, 2: 50}
 """Cells along each axis, unless given."""
-STARTS = {1: 20, 2: 2}
-"""Minimisations in each cell before its neighbours help: a line has few of them."""
+STARTS = {1: 20, 2: 1}
+"""Minimisations to the end in each cell before its neighbours help: a line has few of them."""
 
 
 def profile(

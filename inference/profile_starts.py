@@ -1,0 +1,130 @@
+"""Where minimisations of a profile start: each is the best of a few points moved to the cell."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .charts import Charts, numbers
+from .minimise import Minima, chi2_of
+from .profile_grid import Grid
+from .target import Evaluated, Target, evaluate
+
+_TURNS = np.array([1, 2])
+"""Charts that a step along each axis of the grid goes on."""
+_GIVEN = 2
+"""Neighbours that a cell starts from in a sweep, at most."""
+IMPROVED = 0.01
+"""A cell whose chi2 falls by less than this sends its neighbours nowhere."""
+
+
+def near(target: Target, grid: Grid, pool: Evaluated, tried: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cells (n,), every second one, and starts (n, dimension) from the points nearest to each,
+    moved plainly."""
+    cells = _every_second(grid, 1)
+    rows = _nearest(target, grid, cells, pool.y, chi2_of(target, pool), tried)
+    return cells, _best(target, grid, cells, pool.y[rows], np.zeros(rows.shape, int))
+
+
+def anywhere(
+    target: Target, grid: Grid, pool: Evaluated, tried: int, turn: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """All cells (n,) and starts (n, dimension) from some at random of one chart, which find what
+    nothing near a cell knows of; cells beside each other take different charts, as a cell does in
+    every turn."""
+    kind, cells = numbers(Charts.of(target), pool.y), np.arange(np.prod(grid.shape))
+    of_kind = [np.flatnonzero(kind == number) for number in np.unique(kind)]
+    kinds = (turn + _place(grid, cells) @ _TURNS[: len(grid.names)]) % len(of_kind)
+    rows = np.array([rng.choice(of_kind[k], tried) for k in kinds])
+    moves = rng.integers(len(grid.moves), size=rows.shape)
+    return cells, _best(target, grid, cells, pool.y[rows], moves)
+
+
+def from_minima(
+    target: Target, grid: Grid, minima: Minima, tried: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cells (n,), those between the ones of :func:`near` once for each chart that has minima, and
+    starts (n, dimension) from the nearest of them."""
+    usable, cells = minima[np.isfinite(minima.chi2)], _every_second(grid, 0)
+    kind, starts = numbers(Charts.of(target), usable.y), []
+    for number in np.unique(kind):
+        found = usable[kind == number]
+        count = min(tried, len(found.y))
+        rows = _nearest(target, grid, cells, found.y, found.chi2, count)
+        moves = rng.integers(len(grid.moves), size=rows.shape)
+        starts.append(_best(target, grid, cells, found.y[rows], moves))
+    return np.tile(cells, len(starts)), np.concatenate(starts)
+
+
+def _every_second(grid: Grid, first: int) -> np.ndarray:
+    cells = np.arange(np.prod(grid.shape))
+    return cells[np.sum(_place(grid, cells), axis=1) % 2 == first]
+
+
+def _place(grid: Grid, cells: np.ndarray) -> np.ndarray:
+    """Indices (n, axes) of cells (n,)."""
+    return np.stack(np.unravel_index(cells, grid.shape), axis=-1)
+
+
+def _nearest(
+    target: Target, grid: Grid, cells: np.ndarray, y: np.ndarray, chi2: np.ndarray, tried: int
+) -> np.ndarray:
+    """Indices (cells, tried) of the points y (n, dimension) of chi2 (n,) nearest to each cell."""
+    place = grid.cell_of(np.asarray(target.coordinates.to_box_many(y)))
+    # A cell of distance counts like one of chi2: far away only what is much better.
+    far = (chi2 + np.sum((place - at) ** 2, axis=1) for at in _place(grid, cells))
+    return np.array([np.argpartition(each, tried - 1)[:tried] for each in far])
+
+
+def _best(
+    target: Target, grid: Grid, cells: np.ndarray, y: np.ndarray, moves: np.ndarray
+) -> np.ndarray:
+    """Of points y (cells, tried, dimension), moved to their cells in one of ``moves`` (cells,
+    tried) each, the lowest in each cell (cells, dimension)."""
+    count, tried = moves.shape
+    at = np.repeat(cells, tried)
+    candidates = grid.projected(y.reshape(len(at), -1), at, moves.ravel())
+    chi2 = chi2_of(target, evaluate(target, candidates)).reshape(count, tried)
+    return candidates.reshape(y.shape)[np.arange(count), np.argmin(chi2, axis=1)]
+
+
+def from_neighbours(
+    target: Target, grid: Grid, minima: Minima, improved: np.ndarray, covariance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cells (n,), some more than once, and starts (n, dimension) that improved neighbours give.
+
+    A neighbour's minimum, moved to the cell, must be lower than the cell's, or another basin:
+    further from the cell's than a standard deviation. What is near and not lower leads back.
+    """
+    beside = grid.neighbours()
+    usable = (beside >= 0) & improved[beside]
+    cells = np.flatnonzero(usable.any(axis=1))
+    beside, usable = beside[cells], usable[cells]
+    # Every way to move there; with a mass only from neighbours that differ in it.
+    ways = [(number, leader) for number, (leader, _) in enumerate(grid.moves)]
+    along = np.repeat(grid.axes, 2)
+    usable = np.concatenate([usable & (w is None or along == w) for _, w in ways], axis=1)
+    moves = np.tile(np.repeat([number for number, _ in ways], beside.shape[1]), len(cells))
+    beside = np.tile(beside, len(ways))
+    chi2 = np.full(beside.size, np.inf)
+    tried = np.flatnonzero(usable)
+    moved = minima.y[beside.ravel()]
+    moved[tried] = grid.projected(
+        moved[tried], np.repeat(cells, beside.shape[1])[tried], moves[tried]
+    )
+    chi2[tried] = chi2_of(target, evaluate(target, moved[tried]))
+    chi2, moved = chi2.reshape(beside.shape), moved.reshape(*beside.shape, -1)
+    offset = (moved - minima.y[cells, None])[..., grid.free]
+    factor = np.linalg.cholesky(covariance[np.ix_(grid.free, grid.free)])
+    away = np.linalg.solve(factor, offset[..., None])[..., 0]
+    lower = chi2 < minima.chi2[cells, None] - IMPROVED
+    usable &= lower | (np.sum(away**2, axis=-1) > 1.0)
+    best = np.argsort(np.where(usable, chi2, np.inf), axis=1)[:, :_GIVEN]
+    row, side = np.nonzero(np.take_along_axis(usable, best, axis=1))
+    return cells[row], moved[row, best[row, side]]
+
+
+def of_best_fit(target: Target, cells: Minima, pool: Evaluated, count: int) -> np.ndarray:
+    """Half from the lowest cells, half from the lowest points of the pool."""
+    half = count // 2
+    lowest = np.argsort(cells.chi2)[:half]
+    return np.concatenate([cells.y[lowest], pool.y[np.argsort(chi2_of(target, pool))[:half]]])
