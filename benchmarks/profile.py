@@ -21,6 +21,7 @@ from lmltdm_jax.inference import fit as fitting
 from lmltdm_jax.inference import profile as profiling
 from lmltdm_jax.inference.minimise import MAX_STEPS, minimise
 from lmltdm_jax.inference.profile_grid import Grid
+from lmltdm_jax.inference.profile_starts import near
 
 from lmltdm_jax.numerics.compiling import compiler_options
 
@@ -58,10 +59,9 @@ def main() -> None:
     options = parser.parse_args()
     target = fitting.build_target(options.preset)
     grid = Grid.over(target.coordinates.prior, NAMES, SIZE)
-    settings = profiling.ProfileSettings(NAMES, 2, starts=1)
+    settings = profiling.ProfileSettings(NAMES, 2)
     small = profiling.run(target, settings, seed=0)
-    rng = np.random.default_rng(0)
-    (first,) = profiling.starts(target, grid, small.pool, settings, rng)
+    _, first = near(target, grid, small.pool, settings.candidates)
     cells = np.random.default_rng(0).choice(len(first), options.cells, replace=False)
     starts = first[cells]
     rows = []

@@ -4,7 +4,7 @@ chi2 = -2 ln L + sum of z^2 over the nuisances: no prior on parameters, whose ra
 :mod:`bounds`. The relic density confines the minimum to a valley of 1 % that bends by decades, on
 which BFGS, whose curvature is an average over its past, needs 47 steps (median over cells of a
 plane of talk2024). Here the gradient is exact and the curvature is that of Gauss and Newton, from
-the slopes of all pulls, at every step: 10 steps there (mean); forward mode gives both at once, but
+the slopes of all pulls, at every step: 18 steps there (mean); forward mode gives both at once, but
 for the relic density, whose slopes come in reverse (:meth:`Target.fit_quality`). Terms that are no
 squares of pulls cost steps, not accuracy.
 

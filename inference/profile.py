@@ -9,10 +9,9 @@
 3. The cells between start from the best of the nearest of these minima in each chart.
 4. Sweeps: a cell starts again from the minima of its neighbours, and from its own where that had
    not converged, and keeps what is lowest, until nothing is lower, nor after all that have not
-   converged went on to the end. So a basin that one cell has
-   found spreads to all cells that it reaches, and most steps are taken from near a minimum. A
-   minimum that goes to the next mass takes its own masses along at their ratios or leaves them:
-   poles and thresholds lie at ratios.
+   converged went on to the end. So a basin that one cell has found spreads to all cells that it
+   reaches, and most steps are taken from near a minimum. A minimum that goes to the next mass takes
+   its own masses along at their ratios or leaves them: poles and thresholds lie at ratios.
 5. The best fit (:mod:`best_fit`), with nothing fixed, from the lowest cells and points of the pool.
 
 In 3 and 4 a start takes a few steps, and is given up when it is not expected to end below what the
@@ -265,7 +264,8 @@ def _lowered(
     steps: int,
     told: Callable[[int], None],
 ) -> Minima:
-    """The minima after starts ``y`` in ``cells``, of which some occur more than once."""
+    """The minima after starts ``y`` in ``cells``, of which some occur more than once. One without a
+    chance is given up, but where all steps are wanted."""
     bar = before.chi2[cells] - IMPROVED if steps < MAX_STEPS else None
     found = minimise(target, y, grid.free, told, steps, bar)
     lowest = _lowest(cells, found.chi2)

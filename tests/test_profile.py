@@ -12,10 +12,12 @@ import xarray as xr
 from lmltdm_jax.inference import fisher
 from lmltdm_jax.inference import fit as fitting
 from lmltdm_jax.inference import profile as profiling
-from lmltdm_jax.inference.minimise import Minima, minimise
+from lmltdm_jax.inference import profile_starts as starts
+from lmltdm_jax.inference.charts import Charts, numbers
+from lmltdm_jax.inference.minimise import Minima, chi2_of, minimise
 from lmltdm_jax.inference.profile_grid import Grid, scannable
 from lmltdm_jax.inference.profile_output import intervals
-from lmltdm_jax.inference.target import columns
+from lmltdm_jax.inference.target import columns, evaluate
 from lmltdm_jax.inference.vector import VectorPosterior
 from toy_target import Toy
 from typer.testing import CliRunner
@@ -38,6 +40,15 @@ class Valley(Toy):
 
     def chi2(self, u):
         return jnp.sum(self.residuals(u) ** 2)
+
+
+class Canyon(Valley):
+    """A curved valley along two coordinates at once, 3e-3 wide; least 0 where u = 0.5."""
+
+    def residuals(self, u):
+        far = u[0] - 0.5
+        bend = u[3] - 0.5 - far - far**2
+        return jnp.append((u - 0.5) / 0.2, bend / 3e-3)
 
 
 class Edge(Toy):
@@ -83,7 +94,7 @@ def scattered(target, n, seed):
     return np.asarray(prior.unconstrained_from_box(prior.box_from_unit(jnp.asarray(u))))
 
 
-@pytest.mark.parametrize(("kind", "least"), [(Valley, 0.0), (Edge, 4.0)])
+@pytest.mark.parametrize(("kind", "least"), [(Valley, 0.0), (Canyon, 0.0), (Edge, 4.0)])
 def test_minima_of_known_functions(kind, least, plain):
     """More starts than lanes, so that lanes are refilled."""
     target = toy(kind, plain)
@@ -133,6 +144,28 @@ def test_no_basin_is_missed(plain):
     least = np.minimum(10.0 * u, 6.0)[:, None] + ((u - 0.5) / 0.2) ** 2
     np.testing.assert_allclose(found.cells.chi2.reshape(12, 12), least, atol=1e-2)
     assert found.unsettled == 0 and found.delta_chi2.min() > -1e-3
+
+
+def test_every_cell_gets_starts(plain):
+    """Each lies in its cell and is the best of those tried; each chart hands on a minimum."""
+    target, rng = toy(Basins, plain), np.random.default_rng(3)
+    grid = Grid.over(target.coordinates.prior, NAMES, 5)
+    pool = evaluate(target, scattered(target, 60, 4))
+    near, first = starts.near(target, grid, pool, 4)
+    cells, second = starts.anywhere(target, grid, pool, 4, 0, rng)
+    minima = Minima(second, chi2_of(target, evaluate(target, second)), cells, cells > 0)
+    between, third = starts.from_minima(target, grid, minima, 60, rng)
+    kinds = np.unique(numbers(Charts.of(target), second))
+    np.testing.assert_array_equal(np.sort(np.concatenate([near, np.unique(between)])), cells)
+    assert len(kinds) > 1 and len(between) == len(kinds) * len(np.unique(between))
+    for at, y in ((near, first), (cells, second), (between, third)):
+        x = np.asarray(target.coordinates.to_box_many(y))
+        places = np.stack(np.unravel_index(at, grid.shape), axis=-1)
+        np.testing.assert_allclose(grid.cell_of(x), places, atol=1e-9)
+    everything = grid.projected(np.tile(pool.y, (len(near), 1)), np.repeat(near, len(pool.y)))
+    chi2 = chi2_of(target, evaluate(target, everything)).reshape(len(near), -1)
+    _, best = starts.near(target, grid, pool, len(pool.y))
+    np.testing.assert_allclose(chi2_of(target, evaluate(target, best)), chi2.min(axis=1))
 
 
 def test_grid():
