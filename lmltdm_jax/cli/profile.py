@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SIZES = {1: 100, 2: 50}
 """Cells along each axis, unless given."""
 STARTS = {1: 20, 2: 1}
-"""Minimisations to the end in each cell before its neighbours help: a line has few of them."""
+"""Long minimisations in each cell before its neighbours help: a line has few of them."""
 
 
 def profile(
