@@ -18,6 +18,9 @@ what is said here:
   H1 or the gauge coupling: Omega h2 falls like exp(-44 ln m_x), whatever lambda_phix is.
 * ``ZpResonance``, 2 m_x < m_zp < 4.5 m_x: along m_x, with the wall m_zp/2 at infinity. X X*
   annihilate through the Z' itself, and lambda_phix is free.
+* ``PastZpResonance``, m_zp < 2 m_x < 1.54 m_zp, where no lambda_phix is sampled: along m_x, with
+  the wall m_zp/2 at infinity. X X* annihilate above the pole of the Z', the further from it the
+  less.
 * ``Elsewhere``, along lambda_phix, for what is left.
 """
 
@@ -45,6 +48,8 @@ _BISECTIONS = 10
 """Of the estimate, where the search starts above the pole."""
 _NEAR_POLE = 4.0
 """-log10 of the least distance of m_x from a pole that is searched [what is close]."""
+_NO_TAIL = 1.3
+"""m_zp/m_x above which no thermal tail reaches Z'Z'."""
 _END = 0.02
 """Least distance [dex] from the lower end of the prior at which the shell of a resonance is looked
 for."""
@@ -86,6 +91,15 @@ class Shape(eqx.Module):
         low, high = (ends[self.index(name)] for ends in self.prior.box)
         return soft_box_inverse(jnp.clip(jnp.log10(value), low + _EDGE, high - _EDGE), low, high)
 
+    @property
+    def least_dark_matter_mass(self) -> jax.Array:
+        """t of an m_x just inside the prior.
+
+        Where the theory error is wide there are points above a shell that the end of the prior cuts
+        off, which lies at infinity: measured from here, they are no island far away.
+        """
+        return self.unconstrained("m_x", 10.0 ** (self.prior.box[0][self.index("m_x")] + _END))
+
     def lightest(self, t: jax.Array, ratio: float) -> jax.Array:
         """t of m_x = m_zp/ratio."""
         return self.unconstrained("m_x", self.params(t).m_zp / ratio)
@@ -102,6 +116,8 @@ class Chart(eqx.Module):
     """what a progress bar calls it"""
     needs: eqx.AbstractClassVar[tuple[str, ...]]
     """parameters that have to be sampled, with a log prior; the first is that of the axis"""
+    lacks: ClassVar[tuple[str, ...]] = ()
+    """parameters that must not be: along one of them the shell is straight there already"""
 
     @abc.abstractmethod
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
@@ -230,10 +246,10 @@ class Forbidden(Chart):
 
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
         p = shape.params(t)
-        return (p.m_zp > p.m_x) & (p.m_zp < 1.3 * p.m_x)
+        return (p.m_zp > p.m_x) & (p.m_zp < _NO_TAIL * p.m_x)
 
     def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
-        start, low, high = (shape.lightest(v, ratio) for ratio in (1.12, 1.3, 1.0))
+        start, low, high = (shape.lightest(v, ratio) for ratio in (1.12, _NO_TAIL, 1.0))
         return bracketed(start, -100.0, low, high, 0.05)
 
 
@@ -260,15 +276,48 @@ class ZpResonance(Chart):
 
     def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
         start, low, wall = (shape.lightest(v, ratio) for ratio in (2.7, 10.0, 2.0))
-        # Where the theory error is wide there are points above a shell that the end of the prior
-        # cuts off, which lies at infinity: measured from just inside, they are no island far away.
-        least = shape.unconstrained("m_x", 10.0 ** (shape.prior.box[0][shape.index("m_x")] + _END))
-        start, low = (jnp.maximum(t, least) for t in (start, low))
+        start, low = (jnp.maximum(t, shape.least_dark_matter_mass) for t in (start, low))
         return bracketed(start, -58.0, low, wall + _NEAR_POLE * self._close, 0.1)
+
+
+class PastZpResonance(Chart):
+    """Slope and start: medians of draws of the Z'-only fermion in ``talk2024``."""
+
+    label: ClassVar[str] = "the shell past the resonance of the Z'"
+    needs: ClassVar[tuple[str, ...]] = ("m_x", "m_zp")
+    lacks: ClassVar[tuple[str, ...]] = ("lambda_phix",)
+    _close: ClassVar[float] = 0.05
+    """[dex] With it ln Omega h2 is nearly linear in v."""
+
+    def within(self, shape: Shape, t: jax.Array) -> jax.Array:
+        p = shape.params(t)
+        return (t[shape.index("m_x")] > shape.lightest(t, 2.0)) & (p.m_zp > _NO_TAIL * p.m_x)
+
+    def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+        axis = shape.index("m_x")
+        t_x, log_slope = _above(v[axis], shape.lightest(v, 2.0), self._close)
+        return v.at[axis].set(t_x), log_slope
+
+    def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
+        axis = shape.index("m_x")
+        return t.at[axis].set(_above_inverse(t[axis], shape.lightest(t, 2.0), self._close))
+
+    def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
+        wall, end = shape.lightest(v, 2.0), shape.lightest(v, _NO_TAIL)
+        high = _above_inverse(end, wall, self._close)
+        start = jnp.maximum(wall, shape.least_dark_matter_mass)
+        return bracketed(start, 50.0, start - _NEAR_POLE * self._close, high, 0.1)
 
 
 def bracketed(start, slope, low, high, step) -> Bracket:
     return Bracket(*(jnp.asarray(v, float) for v in (start, slope, low, high, step)))
 
 
-KINDS: tuple[Chart, ...] = (Elsewhere(), BelowPole(), AbovePole(), Forbidden(), ZpResonance())
+KINDS: tuple[Chart, ...] = (
+    Elsewhere(),
+    BelowPole(),
+    AbovePole(),
+    PastZpResonance(),
+    Forbidden(),
+    ZpResonance(),
+)

@@ -61,7 +61,9 @@ class Charts(eqx.Module):
         prior = target.coordinates.prior
         names = zip(Shape(prior).names, prior.parameters, strict=False)
         logs = {name for name, info in names if is_log(info)}
-        each = [chart for chart in KINDS if set(chart.needs) <= logs]
+        each = [
+            chart for chart in KINDS if set(chart.needs) <= logs and not set(chart.lacks) & logs
+        ]
         flat = [] if each and isinstance(each[0], Elsewhere) else [None]
         return cls(target, (*flat, *each))
 

@@ -9,7 +9,14 @@ import pytest
 from lmltdm_jax.inference import fit, jumps
 from lmltdm_jax.inference import learn as learning
 from lmltdm_jax.inference.archive import Archive
-from lmltdm_jax.inference.chart_kinds import KINDS, Elsewhere, Forbidden, ZpResonance
+from lmltdm_jax.inference.chart_kinds import (
+    AbovePole,
+    BelowPole,
+    Elsewhere,
+    Forbidden,
+    PastZpResonance,
+    ZpResonance,
+)
 from lmltdm_jax.inference.charts import Charts, evaluate_in, from_y, numbers, to_y
 from lmltdm_jax.inference.importance import Importance
 from lmltdm_jax.inference.learn import Part, Patchwork
@@ -44,7 +51,8 @@ def draws(target):
 
 
 def test_every_part_of_the_posterior_has_its_chart(charts, draws):
-    assert [type(chart) for chart in charts.each] == list(map(type, KINDS))
+    kinds = [type(chart) for chart in charts.each]
+    assert kinds == [Elsewhere, BelowPole, AbovePole, Forbidden, ZpResonance]
     counts = np.bincount(numbers(charts, draws), minlength=5) / len(draws)
     assert counts[0] < 0.02
     # As the weighted draws say: 38, 52, 2 and 8 % (binomial error 3 %).
@@ -143,13 +151,17 @@ def test_the_jacobian_is_that_of_the_map(charts, draws, number):
     """By differences over the whole search, so that no claim about it is used."""
     rows = draws[numbers(charts, draws) == number][:4]
     w, log_jacobian = from_y(charts, number, rows)
+    assert _error_of_jacobian(charts, number, w, log_jacobian) < 2e-3
+
+
+def _error_of_jacobian(charts, number, w, log_jacobian):
+    """The largest of points w (n, dimension)."""
     d, step = w.shape[1], 1e-5
     steps = step * np.array([1, -1])[:, None] * np.eye(d)[:, None]
     moved = (w[:, None, None] + steps).reshape(-1, d)
     y = to_y(charts, number, moved)[0].reshape(len(w), d, 2, d)
     matrices = (y[:, :, 0] - y[:, :, 1]) / (2 * step)
-    found = np.log(np.abs(np.linalg.det(matrices)))
-    np.testing.assert_allclose(found, log_jacobian, atol=2e-3)
+    return np.abs(np.log(np.abs(np.linalg.det(matrices))) - log_jacobian).max()
 
 
 def test_the_force_is_the_slope_of_the_potential(charts, draws):
@@ -203,27 +215,58 @@ def test_charts_need_their_parameters(talk2024):
         return [type(chart) for chart in Charts.of(fit.build_target(likelihood, **prior)).each]
 
     assert kinds(talk2024, fixed={"m_h1": 1.0}) == [Elsewhere, Forbidden, ZpResonance]
-    assert kinds(talk2024, fixed={"lambda_phix": 1e-3}) == [type(None), Forbidden, ZpResonance]
+    along_m_x = [type(None), PastZpResonance, Forbidden, ZpResonance]
+    assert kinds(talk2024, fixed={"lambda_phix": 1e-3}) == along_m_x
     for model in (ZpScalarParameters, ZpFermionParameters):
-        assert kinds(talk2024, model=model) == [type(None), Forbidden, ZpResonance]
+        assert kinds(talk2024, model=model) == along_m_x
     assert kinds(talk2024.without("relic_density")) == [type(None)]
 
 
-def test_the_resonance_of_a_fermion_is_straight_too(talk2024):
-    """Its mass is called m_chi; below the pole of the talk's Z' and of heavier ones."""
-    target = fit.build_target(talk2024, model=ZpFermionParameters)
-    charts, prior = Charts.of(target), target.coordinates.prior
+@pytest.fixture(scope="module")
+def fermion(talk2024):
+    """Its mass is called m_chi."""
+    return fit.build_target(talk2024, model=ZpFermionParameters)
+
+
+@pytest.mark.parametrize(
+    "kind, ratios",
+    [(ZpResonance, np.full(12, 2.98)), (PastZpResonance, np.geomspace(1.9, 1.99, 12))],
+)
+def test_both_sides_of_the_resonance_of_a_fermion_are_straight(fermion, kind, ratios):
+    """From the talk's Z' to heavier ones, by Omega h2 on the axis and by differences of the map."""
+    charts, prior = Charts.of(fermion), fermion.coordinates.prior
+    number = [type(chart) for chart in charts.each].index(kind)
     axis = prior.names.index("m_chi")
-    assert charts.axis(2) == axis
-    m_zp = np.geomspace(0.0115, 0.1, 12)
-    x = np.log10(np.stack([m_zp, np.full(12, 5e-4), m_zp / 2.98, np.geomspace(0.3, 3.0, 12)], 1))
-    y = np.asarray(jax.vmap(target.coordinates.from_box)(x))
-    assert np.all(numbers(charts, y) == 2)
-    w, _ = from_y(charts, 2, y)
-    np.testing.assert_allclose(to_y(charts, 2, w)[0], y, atol=1e-9)
+    assert charts.axis(number) == axis
+    m_zp, q_chi = np.geomspace(0.0115, 0.2, 12), np.geomspace(0.3, 1.9, 12)
+    x = np.log10(np.stack([m_zp, np.geomspace(5e-4, 1.4e-3, 12), m_zp / ratios, q_chi], 1))
+    y = np.asarray(jax.vmap(fermion.coordinates.from_box)(x))
+    assert np.all(numbers(charts, y) == number)
+    w, log_jacobian = from_y(charts, number, y)
+    np.testing.assert_allclose(to_y(charts, number, w)[0], y, atol=1e-9)
+    assert _error_of_jacobian(charts, number, w, log_jacobian) < 2e-3
     w[:, axis] = 0.0
-    excess = np.asarray(jax.jit(jax.vmap(target.shell_excess))(to_y(charts, 2, w)[0]))
+    excess = np.asarray(jax.jit(jax.vmap(fermion.shell_excess))(to_y(charts, number, w)[0]))
     np.testing.assert_allclose(excess, 0.0, atol=0.03)
+
+
+def test_there_and_back_over_the_prior_box_of_a_fermion(fermion):
+    """A quarter past the pole of the Z', also where that is below the prior of m_chi."""
+    charts, prior = Charts.of(fermion), fermion.coordinates.prior
+    rng = np.random.default_rng(1)
+    u = rng.uniform(size=(4000, prior.dimension))
+    u[::4] = np.where(u[::4] < 0.5, 1e-9, 1.0 - 1e-9)
+    x = np.array(prior.box_from_unit(jnp.asarray(u)))
+    m_zp, m_chi = (prior.names.index(name) for name in ("m_zp", "m_chi"))
+    beside = x[1::4, m_zp] - np.log10(rng.uniform(1.31, 2.0, size=1000))
+    low = prior.box[0][m_chi]
+    x[1::4, m_chi] = np.where(beside > low, beside, low + 1e-6)
+    y = np.asarray(jax.jit(jax.vmap(fermion.coordinates.from_box))(x))
+    of = numbers(charts, y)
+    assert np.all(np.bincount(of, minlength=4) > 20)
+    w, log_jacobian = from_y(charts, of, y)
+    assert np.all(np.isfinite(w)) and np.all(np.isfinite(log_jacobian))
+    np.testing.assert_allclose(to_y(charts, of, w)[0], y, atol=1e-6)
 
 
 def test_without_a_shell_nothing_is_moved(talk2024):
