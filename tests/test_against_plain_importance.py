@@ -14,44 +14,25 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from lmltdm_jax.inference import fit
 from lmltdm_jax.inference.coordinates import log10_lambda_shell
 from lmltdm_jax.inference.prior import Prior
-from lmltdm_jax.inference.target import Target, evaluate, in_lanes
-from scipy.ndimage import gaussian_filter
-from scipy.special import logsumexp
+from lmltdm_jax.inference.target import in_lanes
+from plain_importance import KS, SIGMAS, ByHand, distance, draws_of
 from scipy.stats import norm
 
 from lmltdm_jax.numerics.compiling import top_level_jit
 
 pytestmark = pytest.mark.slow
 DRAWS = 2_500_000
-CELLS, LOOKS = 120, 6
-"""Of the grid, along each axis; points evaluated in a cell"""
-SLOW_TERMS = ("belle2_br", "relic_density", "cmb_annihilation", "higgs_invisible")
 RATIOS = ((2.0, 3.6), (1.0, 1.27))
 """m_zp/m_x of the resonance, of the threshold"""
 POLE = (-3.0, 0.7)
 """log10(m_h1/(2 m_x) - 1)"""
 WIDTHS = (0.02, 0.15, 0.03, 0.25)
 """Of lambda_phix around the lower (two) and the upper coupling (two) [dex]"""
-SIGMAS = 3.5
-"""All comparisons below together fail by chance once in 200 times."""
-KS = 0.05
-
-
-@dataclasses.dataclass(frozen=True)
-class Weighted:
-    x: np.ndarray
-    """(n, dimension), box coordinates"""
-    weights: np.ndarray
-
-    def share(self, inside: np.ndarray) -> tuple[float, float]:
-        p = np.sum(self.weights[inside])
-        return p, np.sqrt(np.sum(self.weights**2 * (inside - p) ** 2))
 
 
 @top_level_jit
@@ -63,57 +44,8 @@ def _couplings(prior: Prior, x: jax.Array):
     return jax.vmap(both)(x)
 
 
-def log_likelihood(target: Target, x: np.ndarray) -> np.ndarray:
-    y = jax.jit(jax.vmap(target.coordinates.from_box))(jnp.asarray(x))
-    return evaluate(target, np.asarray(y)).log_likelihood
-
-
-class ByHand:
-    """Draws x in box coordinates one coordinate after the other, with ln of their density."""
-
-    def __init__(self, target: Target, rng: np.random.Generator, n: int):
-        self.target, self.rng, self.n = target, rng, n
-        self.prior = target.coordinates.prior
-        self.low, self.high = self.prior.box
-        self.x = self.low + (self.high - self.low) * rng.uniform(size=(n, self.prior.dimension))
-        self.log_density = np.full(n, -np.log(self.high - self.low).sum())
-        """Starts as that of the prior"""
-
-    def index(self, name: str) -> int:
-        return self.prior.names.index(name)
-
-    def mixed(self, name: str, shares, drawn, density) -> None:
-        """A coordinate from the prior (the first share) or one of ``drawn`` (..., n); ``density``
-        gives those (..., n) at its values."""
-        i = self.index(name)
-        kind = self.rng.choice(len(shares), size=self.n, p=shares)
-        value = np.choose(kind, [self.x[:, i], *drawn])
-        flat = ((value > self.low[i]) & (value < self.high[i])) / (self.high[i] - self.low[i])
-        each = np.stack([flat, *density(value)])
-        with np.errstate(divide="ignore"):
-            self.log_density += np.log(np.tensordot(shares, each, 1))
-        self.log_density += np.log(self.high[i] - self.low[i])
-        self.x[:, i] = value
-
-    def mass_and_coupling_of_the_zp(self, fast: Target) -> None:
-        axes = [self.index("m_zp"), self.index("g_x")]
-        widths = (self.high - self.low)[axes] / CELLS
-        cells = np.stack(np.unravel_index(np.arange(CELLS**2), (CELLS, CELLS)), axis=-1)
-
-        def inside(cells: np.ndarray) -> np.ndarray:
-            return self.low[axes] + widths * (cells + self.rng.uniform(size=cells.shape))
-
-        seen = np.zeros(CELLS**2)
-        for _ in range(LOOKS):
-            size = (len(cells), self.prior.dimension)
-            x = self.low + (self.high - self.low) * self.rng.uniform(size=size)
-            x[:, axes] = inside(cells)
-            seen += np.exp(log_likelihood(fast, x))
-        p = gaussian_filter(seen.reshape(CELLS, CELLS), 1.0).ravel()
-        p = 0.95 * p / p.sum() + 0.05 / len(p)
-        chosen = self.rng.choice(len(p), size=self.n, p=p)
-        self.x[:, axes] = inside(cells[chosen])
-        self.log_density += np.log(p[chosen] * len(p))
+class OfTalk(ByHand):
+    """The dark Higgs on the talk's data."""
 
     def mass_of_x(self) -> None:
         m_zp, ends = self.x[:, self.index("m_zp")], np.log10(RATIOS)
@@ -152,22 +84,14 @@ def target(talk2024):
 
 
 @pytest.fixture(scope="module")
-def by_hand(target, talk2024):
+def by_hand(target):
     """(draws, ln Z, its error)."""
-    hand = ByHand(target, np.random.default_rng(1), DRAWS)
-    hand.mass_and_coupling_of_the_zp(fit.build_target(talk2024.without(*SLOW_TERMS)))
+    hand = OfTalk(target, np.random.default_rng(1), DRAWS)
+    hand.mass_and_coupling_of_the_zp()
     hand.mass_of_x()
     hand.mass_of_h1()
     hand.coupling_of_h1()
-    inside = np.all((hand.x > hand.low) & (hand.x < hand.high), axis=1)
-    log_w = np.full(DRAWS, -np.inf)
-    log_prior = -np.log(hand.high - hand.low).sum()
-    likelihood = log_likelihood(target, hand.x[inside])
-    log_w[inside] = log_prior + likelihood - hand.log_density[inside]
-    log_z = logsumexp(log_w) - np.log(DRAWS)
-    weights = np.exp(log_w - logsumexp(log_w))
-    error = np.sqrt(np.sum(weights**2) - 1.0 / DRAWS)
-    return Weighted(hand.x, weights), log_z, error
+    return hand.weighted()
 
 
 @pytest.fixture(scope="module")
@@ -180,14 +104,7 @@ def fitted(target):
 
 @pytest.fixture(params=["weighted", "chains"])
 def ours(request, target, fitted):
-    """The draws of the learned density, those of the chains."""
-    if request.param == "weighted":
-        found = fitted.learned.importance
-        return Weighted(np.asarray(target.coordinates.to_box_many(found.points.y)), found.weights)
-    # One of every block: within it they are nearly the same.
-    y = fitted.draws.y[:, :: fitted.settings.nuts.transitions].reshape(-1, target.dimension)
-    x = np.asarray(target.coordinates.to_box_many(y))
-    return Weighted(x, np.full(len(x), 1.0 / len(x)))
+    return draws_of(target, fitted, request.param)
 
 
 def modes(target, x):
@@ -224,10 +141,3 @@ def test_marginals(target, by_hand, ours):
     """The largest distance between the distributions of each parameter."""
     for axis, name in enumerate(target.coordinates.prior.names):
         assert distance(ours, by_hand[0], axis) < KS, name
-
-
-def distance(a: Weighted, b: Weighted, axis: int) -> float:
-    """Kolmogorov's, of weighted draws."""
-    x = np.concatenate([a.x[:, axis], b.x[:, axis]])
-    signed = np.concatenate([a.weights, -b.weights])
-    return float(np.abs(np.cumsum(signed[np.argsort(x)])).max())
