@@ -70,11 +70,12 @@ def predict(
 ) -> None:
     """Predict all observables and likelihood terms of points.
 
-    The output has the input columns as given, then the observables, loglike and loglike_TERM. With
-    --point, prints the point beside the measurements, with pulls.
+    The output has the input columns as given, then the observables, loglike and loglike_TERM.
+    With --point, prints the point beside the measurements, with pulls.
 
-    --relic-coupling adds lambda_relic_low, where Omega h2 falls through 0.12 as lambda_phix grows,
-    and lambda_relic_high, where it rises again: an empty cell (JSON: null) where there is none.
+    --relic-coupling adds two columns, an empty cell (JSON: null) where there is no such coupling:
+    lambda_relic_low, where Omega h2 falls through 0.12 as lambda_phix grows,
+    and lambda_relic_high, where it rises again.
     """
     from lmltdm_jax.cli.spectrum import write_spectrum
     from lmltdm_jax.cli.tables import PointTable, parse_point, read_points

@@ -38,8 +38,8 @@ def profile(
 ) -> None:
     """Minimise chi2 over every other parameter and nuisance in each cell of one or two parameters.
 
-    Leaves profile.nc, best_fit.toml and profile.png. Ctrl-C keeps what was done; the same command
-    again goes on from there.
+    Leaves profile.nc, best_fit.toml and profile.png.
+    Ctrl-C keeps what was done; the same command again goes on from there.
     """
     from lmltdm_jax.inference import (  # pyright: ignore[reportMissingImports]
         fisher,
