@@ -16,8 +16,8 @@ what is said here:
   m_x = m_zp, where Z'Z' opens, to the pole. On both branches and in the fold there is one m_x.
 * ``Forbidden``, m_x < m_zp < 1.3 m_x: along m_x. Only the thermal tail annihilates to Z'Z', through
   H1 or the gauge coupling: Omega h2 falls like exp(-44 ln m_x), whatever lambda_phix is.
-* ``ZpResonance``, 2 m_x < m_zp < 4.5 m_x: along m_x, with the wall m_zp/2 at infinity. X X*
-  annihilate through the Z' itself, and lambda_phix is free.
+* ``ZpResonance``, 2 m_x < m_zp < 4.5 m_x: along m_x, with the wall m_zp/2 and the end of the prior
+  at infinity. X X* annihilate through the Z' itself, and lambda_phix is free.
 * ``PastZpResonance``, m_zp < 2 m_x < 1.54 m_zp, where no lambda_phix is sampled: along m_x, with
   the wall m_zp/2 at infinity. X X* annihilate above the pole of the Z', the further from it the
   less.
@@ -37,7 +37,13 @@ import jax.numpy as jnp
 from lmltdm_jax.parameters import Parameters
 
 from .coordinates import estimated_excess, log10_lambda_shell
-from .prior import Prior, soft_box_inverse
+from .prior import (
+    Prior,
+    soft_box_inside,
+    soft_box_inverse,
+    soft_box_inverse_inside,
+    soft_box_log_slope,
+)
 
 _COUPLING_SLOPE = 4.4
 """|d ln Omega h2/d log10 lambda| where sigma v goes as lambda^2; less than 2 ln 10, as freeze-out
@@ -99,6 +105,15 @@ class Shape(eqx.Module):
         off, which lies at infinity: measured from here, they are no island far away.
         """
         return self.unconstrained("m_x", 10.0 ** (self.prior.box[0][self.index("m_x")] + _END))
+
+    def ends(self, name: str) -> tuple[jax.Array, jax.Array]:
+        """Of the prior of a parameter, in its box coordinate."""
+        low, high = self.prior.box
+        return low[self.index(name)], high[self.index(name)]
+
+    def log10_lightest(self, t: jax.Array, ratio: float) -> jax.Array:
+        """log10 of m_x = m_zp/ratio."""
+        return jnp.log10(self.params(t).m_zp / ratio)
 
     def lightest(self, t: jax.Array, ratio: float) -> jax.Array:
         """t of m_x = m_zp/ratio."""
@@ -260,23 +275,36 @@ class ZpResonance(Chart):
     needs: ClassVar[tuple[str, ...]] = ("m_x", "m_zp")
     _close: ClassVar[float] = 0.02
     """[dex] Further from its pole the shell is steep and needs no other coordinate."""
+    _edge: ClassVar[float] = 0.002
+    """[dex] The same for the lower end of the prior. v is log10 m_x there: t stretches it, and a
+    search in t did not reach the shell."""
 
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
         p = shape.params(t)
         return (t[shape.index("m_x")] < shape.lightest(t, 2.0)) & (p.m_zp < 4.5 * p.m_x)
 
     def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-        axis = shape.index("m_x")
-        t_x, log_slope = _below(v[axis], shape.lightest(v, 2.0), self._close)
+        axis, (low, high) = shape.index("m_x"), shape.ends("m_x")
+        x, log_slope = _below(v[axis], shape.log10_lightest(v, 2.0), self._close)
+        scale = math.log(10.0) / self._edge
+        inside = jax.nn.softplus(scale * (x - low)) / scale
+        t_x = soft_box_inverse_inside(inside, low, high)
+        log_slope += jax.nn.log_sigmoid(scale * (x - low)) - soft_box_log_slope(t_x, low, high)
         return v.at[axis].set(t_x), log_slope
 
     def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
-        axis = shape.index("m_x")
-        return t.at[axis].set(_below_inverse(t[axis], shape.lightest(t, 2.0), self._close))
+        axis, (low, high) = shape.index("m_x"), shape.ends("m_x")
+        scale = math.log(10.0) / self._edge
+        log = scale * soft_box_inside(t[axis], low, high)
+        x = low + (log + jnp.log(-jnp.expm1(-log))) / scale
+        return t.at[axis].set(_below_inverse(x, shape.log10_lightest(t, 2.0), self._close))
 
     def bracket(self, shape: Shape, v: jax.Array) -> Bracket:
-        start, low, wall = (shape.lightest(v, ratio) for ratio in (2.7, 10.0, 2.0))
-        start, low = (jnp.maximum(t, shape.least_dark_matter_mass) for t in (start, low))
+        # Where the theory error is wide there are points above a shell that the end of the prior
+        # cuts off: measured from there, they are no island far away.
+        least, _ = shape.ends("m_x")
+        start, low, wall = (shape.log10_lightest(v, ratio) for ratio in (2.7, 10.0, 2.0))
+        start, low = (jnp.maximum(x, least) for x in (start, low))
         return bracketed(start, -58.0, low, wall + _NEAR_POLE * self._close, 0.1)
 
 

@@ -37,8 +37,20 @@ def soft_box(t: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
     A logistic map would bend every direction of the posterior; this one leaves straight what lies
     inside. The density of a flat prior falls like exp(-distance) outside the box.
     """
+    return low + soft_box_inside(t, low, high)
+
+
+def soft_box_inside(t: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+    """``soft_box(t, low, high) - low``, exact close to ``low``, too."""
     k = SHARPNESS / (high - low)
-    return low + (jax.nn.softplus(k * (t - low)) - jax.nn.softplus(k * (t - high))) / k
+    return (jax.nn.softplus(k * (t - low)) - jax.nn.softplus(k * (t - high))) / k
+
+
+def soft_box_inverse_inside(inside: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+    """Inverse of :func:`soft_box_inside`."""
+    k = SHARPNESS / (high - low)
+    from_low = k * inside
+    return low + (from_low + _log1mexp(from_low) - _log1mexp(SHARPNESS - from_low)) / k
 
 
 def soft_box_inverse(x: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:

@@ -108,6 +108,26 @@ def test_points_above_a_shell_that_the_prior_cuts_off_are_no_island(charts, targ
     assert np.abs(np.diff(w)).max() < 0.15
 
 
+def test_the_resonance_is_followed_to_the_end_of_the_prior(charts, target):
+    """Down to 5 MeV, where a search in t stopped short of a shell with 1 % of the posterior."""
+    prior = target.coordinates.prior
+    x = np.tile(np.mean(prior.box, axis=0), (200, 1))
+    m_zp, g_x, m_x = (prior.names.index(name) for name in ("m_zp", "g_x", "m_x"))
+    x[:, m_zp] = np.linspace(np.log10(0.012), np.log10(0.02), 200)
+    x[:, g_x] = np.log10(5.3e-4)
+    x[:, m_x] = np.maximum(x[:, m_zp] - np.log10(2.9), np.log10(5.05e-3))
+    y = np.asarray(jax.jit(jax.vmap(target.coordinates.from_box))(x))
+    assert np.all(numbers(charts, y) == RESONANCE)
+    w, _ = from_y(charts, RESONANCE, y)
+    w[:, charts.axis(RESONANCE)] = 0.0
+    y, _ = to_y(charts, RESONANCE, w)
+    excess = np.asarray(jax.jit(jax.vmap(target.shell_excess))(y))
+    found = target.coordinates.values(y)["m_x"]
+    there = found > 5.02e-3  # others are where the search ends
+    np.testing.assert_allclose(excess[there], 0.0, atol=0.03)
+    assert np.any(found[there] < 5.1e-3) and np.any(~there)
+
+
 def test_a_patchwork_knows_the_density_of_what_it_draws(charts, draws):
     """Draws count in the chart where they were drawn; all that does not count has left it."""
     of = numbers(charts, draws)
