@@ -59,6 +59,8 @@ _NO_TAIL = 1.3
 _END = 0.02
 """Least distance [dex] from the lower end of the prior at which the shell of a resonance is looked
 for."""
+_SMALLEST = -700.0
+"""ln of the least distance from a wall, over what is close: e^-746 would be zero."""
 _EDGE = 1e-9
 """Least distance [dex] from a wall or an end of the prior box."""
 
@@ -154,15 +156,26 @@ class Chart(eqx.Module):
 def _above(v: jax.Array, wall: jax.Array, close: float = 1.0) -> tuple[jax.Array, jax.Array]:
     """What is above ``wall`` [dex] whatever v is, and v itself where that is further than ``close``
     above; ln of the slope."""
+    distance, log_slope = _distance_above(v, wall, close)
+    return wall + distance, log_slope
+
+
+def _distance_above(v: jax.Array, wall: jax.Array, close: float) -> tuple[jax.Array, jax.Array]:
+    """The same as a distance from the wall, which is never zero."""
     scale = math.log(10.0) / close
-    log = scale * (v - wall)
-    return wall + jax.nn.softplus(log) / scale, jax.nn.log_sigmoid(log)
+    log = jnp.maximum(scale * (v - wall), _SMALLEST)
+    return jax.nn.softplus(log) / scale, jax.nn.log_sigmoid(log)
 
 
 def _above_inverse(t: jax.Array, wall: jax.Array, close: float = 1.0) -> jax.Array:
     """Inverse of :func:`_above`; that of the least distance from the wall where there is none."""
+    return _at_distance(jnp.maximum(t - wall, _EDGE), wall, close)
+
+
+def _at_distance(distance: jax.Array, wall: jax.Array, close: float) -> jax.Array:
+    """Inverse of :func:`_distance_above`."""
     scale = math.log(10.0) / close
-    log = scale * jnp.maximum(t - wall, _EDGE)
+    log = scale * distance
     return wall + (log + jnp.log(-jnp.expm1(-log))) / scale
 
 
@@ -286,17 +299,13 @@ class ZpResonance(Chart):
     def opened(self, shape: Shape, v: jax.Array) -> tuple[jax.Array, jax.Array]:
         axis, (low, high) = shape.index("m_x"), shape.ends("m_x")
         x, log_slope = _below(v[axis], shape.log10_lightest(v, 2.0), self._close)
-        scale = math.log(10.0) / self._edge
-        inside = jax.nn.softplus(scale * (x - low)) / scale
+        inside, another = _distance_above(x, low, self._edge)
         t_x = soft_box_inverse_inside(inside, low, high)
-        log_slope += jax.nn.log_sigmoid(scale * (x - low)) - soft_box_log_slope(t_x, low, high)
-        return v.at[axis].set(t_x), log_slope
+        return v.at[axis].set(t_x), log_slope + another - soft_box_log_slope(t_x, low, high)
 
     def closed(self, shape: Shape, t: jax.Array) -> jax.Array:
         axis, (low, high) = shape.index("m_x"), shape.ends("m_x")
-        scale = math.log(10.0) / self._edge
-        log = scale * soft_box_inside(t[axis], low, high)
-        x = low + (log + jnp.log(-jnp.expm1(-log))) / scale
+        x = _at_distance(soft_box_inside(t[axis], low, high), low, self._edge)
         return t.at[axis].set(_below_inverse(x, shape.log10_lightest(t, 2.0), self._close))
 
     def bracket(self, shape: Shape, v: jax.Array) -> Bracket:

@@ -102,6 +102,14 @@ class ByHand:
         return Weighted(self.x, weights), log_z, error
 
 
+def fitted_to_the_end(target: Target) -> fit.Fit:
+    """A full fit whose chains go on to the last block: two samples of 1000 and 2700 independent
+    draws have a distance of 0.06 in the worst of seven marginals in 7 % of cases, whatever they are
+    of."""
+    nuts = dataclasses.replace(fit.FULL.nuts, ess=np.inf)
+    return fit.run(target, dataclasses.replace(fit.FULL, nuts=nuts), seed=0)
+
+
 def draws_of(target: Target, fitted: fit.Fit, kind: str) -> Weighted:
     """The "weighted" draws of a fit, or those of its "chains"."""
     if kind == "weighted":

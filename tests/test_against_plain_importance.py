@@ -11,8 +11,6 @@ Nested sampling did not serve as the reference: docs/sampling.md.
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
@@ -20,7 +18,7 @@ from lmltdm_jax.inference import fit
 from lmltdm_jax.inference.coordinates import log10_lambda_shell
 from lmltdm_jax.inference.prior import Prior
 from lmltdm_jax.inference.target import in_lanes
-from plain_importance import KS, SIGMAS, ByHand, distance, draws_of
+from plain_importance import KS, SIGMAS, ByHand, distance, draws_of, fitted_to_the_end
 from scipy.stats import norm
 
 from lmltdm_jax.numerics.compiling import top_level_jit
@@ -96,10 +94,7 @@ def by_hand(target):
 
 @pytest.fixture(scope="module")
 def fitted(target):
-    """Chains that go on to the last block: two samples of 1000 and 2700 independent draws have a
-    distance of 0.06 in the worst of seven marginals in 7 % of cases, whatever they are of."""
-    nuts = dataclasses.replace(fit.FULL.nuts, ess=np.inf)
-    return fit.run(target, dataclasses.replace(fit.FULL, nuts=nuts), seed=0)
+    return fitted_to_the_end(target)
 
 
 @pytest.fixture(params=["weighted", "chains"])

@@ -126,6 +126,11 @@ def test_the_resonance_is_followed_to_the_end_of_the_prior(charts, target):
     there = found > 5.02e-3  # others are where the search ends
     np.testing.assert_allclose(excess[there], 0.0, atol=0.03)
     assert np.any(found[there] < 5.1e-3) and np.any(~there)
+    # Draws of a broad distribution may be far beyond the end.
+    w[:, charts.axis(RESONANCE)] = -np.geomspace(0.01, 1e3, len(w))
+    far, log_jacobian = to_y(charts, RESONANCE, w)
+    assert np.all(np.isfinite(far)) and np.all(np.isfinite(log_jacobian))
+    assert np.all(np.isfinite(evaluate(target, far).log_prior))
 
 
 def test_a_patchwork_knows_the_density_of_what_it_draws(charts, draws):

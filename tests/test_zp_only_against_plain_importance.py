@@ -7,14 +7,12 @@ density is right, by bisection; the rest from the prior. Four draws in ten count
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
 from lmltdm_jax.inference import fit
 from lmltdm_jax.inference.target import Target, in_lanes
-from plain_importance import KS, SIGMAS, ByHand, distance, draws_of
+from plain_importance import KS, SIGMAS, ByHand, distance, draws_of, fitted_to_the_end
 from scipy.stats import t as student
 
 from lmltdm_jax.numerics.compiling import top_level_jit
@@ -82,9 +80,7 @@ def by_hand(target):
 
 @pytest.fixture(scope="module")
 def fitted(target):
-    """Chains that go on to the last block, for marginals."""
-    nuts = dataclasses.replace(fit.FULL.nuts, ess=np.inf)
-    return fit.run(target, dataclasses.replace(fit.FULL, nuts=nuts), seed=0)
+    return fitted_to_the_end(target)
 
 
 @pytest.fixture(params=["weighted", "chains"])
