@@ -1,67 +1,31 @@
-"""The posteriors of both Z'-only models without any of the samplers, as the dark Higgs has it.
-
-Here the density by hand has (m_zp, g_x) from a grid of g-2 and N_eff, and the mass of the dark
-matter from the prior or near the two places, on either side of the pole of the Z', where the relic
-density is right, by bisection; the rest from the prior. Four draws in ten count.
-"""
+"""The posteriors of both Z'-only models, drawn by hand: see :mod:`plain_importance`."""
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 import pytest
 from lmltdm_jax.inference import fit
-from lmltdm_jax.inference.target import Target, in_lanes
-from plain_importance import KS, SIGMAS, ByHand, distance, draws_of, fitted_to_the_end
-from scipy.stats import t as student
+from plain_importance import (
+    KS,
+    OF_ZP,
+    SIGMAS,
+    Branch,
+    ByHand,
+    distance,
+    fitted_to_the_end,
+    of_chains,
+    of_weighted,
+    weighted,
+)
 
-from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.zp_only import ZpFermionParameters, ZpScalarParameters
 
 pytestmark = pytest.mark.slow
 DRAWS = 40_000
 SHARES = (0.06, 0.34, 0.6)
-"""Of the prior, past the pole (m_zp < 2 m), below it"""
+"""Of the prior, past the pole of the Z' (m_zp < 2 m), below it"""
 FURTHEST = (1.35, 5.0)
 """m_zp/m where the search ends, past the pole and below it"""
-NEAREST, BISECTIONS = -5.0, 16
-"""log10 of the distance from the pole [dex] where it begins"""
-DEGREES, WIDTH = 4, 0.045
-"""Of Student's distribution around the root, in ln Omega h2: the theory error is 0.03"""
-
-
-@top_level_jit
-def _excess(target: Target, x: jax.Array) -> jax.Array:
-    return jax.vmap(lambda x: target.shell_excess(target.coordinates.from_box(x)))(x)
-
-
-class ZpOnly(ByHand):
-    def mass_of_dark_matter(self) -> None:
-        name = self.prior.model.dark_matter_mass
-        axis, pole = self.index(name), self.x[:, self.index("m_zp")] - np.log10(2.0)
-
-        def excess(mass: np.ndarray) -> np.ndarray:
-            x = self.x.copy()
-            x[:, axis] = mass
-            x = np.clip(x, self.low + 1e-9, self.high - 1e-9)
-            return in_lanes(_excess, self.target, x)
-
-        roots, widths = [], []
-        for sign, ratio in zip((1.0, -1.0), FURTHEST, strict=True):
-            near = np.full(self.n, NEAREST)
-            far = np.full(self.n, np.log10(sign * np.log10(2.0 / ratio)))
-            for _ in range(BISECTIONS):
-                middle = 0.5 * (near + far)
-                above = excess(pole + sign * 10.0**middle) > 0.0
-                near, far = np.where(above, near, middle), np.where(above, middle, far)
-            distance = 10.0 ** (0.5 * (near + far))
-            ends = [excess(pole + sign * distance * factor) for factor in (0.98, 1.02)]
-            slope = np.abs(ends[1] - ends[0]) / (0.04 * distance)
-            roots.append(pole + sign * distance)
-            widths.append(np.clip(WIDTH / np.maximum(slope, 1e-3), 1e-6, 0.05))
-        centres, widths = np.array(roots), np.array(widths)
-        drawn = centres + widths * self.rng.standard_t(DEGREES, size=self.n)
-        self.mixed(name, SHARES, drawn, lambda v: student.pdf(v, DEGREES, centres, widths))
 
 
 @pytest.fixture(scope="module", params=[ZpScalarParameters, ZpFermionParameters])
@@ -72,10 +36,13 @@ def target(request, talk2024):
 @pytest.fixture(scope="module")
 def by_hand(target):
     """(draws, ln Z, its error)."""
-    hand = ZpOnly(target, np.random.default_rng(1), DRAWS)
-    hand.mass_and_coupling_of_the_zp()
-    hand.mass_of_dark_matter()
-    return hand.weighted()
+    hand = ByHand(target, 1, DRAWS)
+    hand.on_grid(("m_zp", "g_x"), OF_ZP)
+    pole = hand["m_zp"] - np.log10(2.0)
+    ends = [abs(np.log10(2.0 / ratio)) for ratio in FURTHEST]
+    branches = [Branch(pole, sign, end) for sign, end in zip((1.0, -1.0), ends, strict=True)]
+    hand.where_relic_density_is_right(hand.prior.model.dark_matter_mass, SHARES, branches)
+    return weighted((hand.x, hand.log_weights(np.ones(DRAWS, bool))))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +52,9 @@ def fitted(target):
 
 @pytest.fixture(params=["weighted", "chains"])
 def ours(request, target, fitted):
-    return draws_of(target, fitted, request.param)
+    if request.param == "chains":
+        return of_chains(target, fitted)
+    return of_weighted(target, fitted.learned.importance)
 
 
 def past_the_pole(target, x):
