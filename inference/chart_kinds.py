@@ -135,6 +135,9 @@ class Chart(eqx.Module):
     """parameters that have to be sampled, with a log prior; the first is that of the axis"""
     lacks: ClassVar[tuple[str, ...]] = ()
     """parameters that must not be: along one of them the shell is straight there already"""
+    thickens: ClassVar[bool] = False
+    """Whether the shell is thicker along the axis where the theory error is larger. Near the pole
+    and threshold of the Z' it is not: Omega h2 is too steep, walls are too near."""
 
     @abc.abstractmethod
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
@@ -192,6 +195,7 @@ def _below_inverse(t: jax.Array, wall: jax.Array, close: float = 1.0) -> jax.Arr
 class Elsewhere(Chart):
     label: ClassVar[str] = "the rest of the shell"
     needs: ClassVar[tuple[str, ...]] = ("lambda_phix",)
+    thickens: ClassVar[bool] = True
 
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
         return jnp.ones((), bool)
@@ -229,6 +233,7 @@ class BelowPole(Elsewhere):
 class AbovePole(Chart):
     label: ClassVar[str] = "the shell above the pole of H1"
     needs: ClassVar[tuple[str, ...]] = ("m_x", "m_h1", "lambda_phix", "m_zp")
+    thickens: ClassVar[bool] = True
 
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
         m_x = t[shape.index("m_x")]

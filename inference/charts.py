@@ -3,17 +3,18 @@
 A chart (its kinds: :mod:`chart_kinds`) measures a point along one axis from the place where the
 *computed* Omega h2 is 0.12, all other coordinates v of the chart held,
 
-    w_axis = v_axis - s(v_others),   Omega h2(v_others, v_axis = s) = 0.12,
+    w_axis = [v_axis - s(v_others)]/k(v_others),   Omega h2(v_others, v_axis = s) = 0.12,
 
-so that the relic density couples the axis to nothing else. This shear has Jacobian one, whatever s
-is.
+so that the relic density couples the axis to nothing else. k is how many times thicker the shell is
+there than elsewhere (1 in ``talk2024``; in ``current`` the theory error near the pole of H1 makes
+it a hundred), or 1 in charts where it does not become thicker. Whatever s is, the Jacobian is k.
 
 Named approximation: s is the third iterate of a secant search, not the root (how close it is at
 draws of ``talk2024`` is tested). Where it is not the root the chart is bent, which costs efficiency
 and never changes the posterior. The gradient of s is that of the root, by the theorem of implicit
-functions at the point itself: nearly that of the iterate. Hamiltonian trajectories stay reversible
-and keep volumes with any force that depends on the position alone, and are accepted by their exact
-energies.
+functions at the point itself: nearly that of the iterate; that of k is left out. Hamiltonian
+trajectories stay reversible and keep volumes with any force that depends on the position alone, and
+are accepted by their exact energies.
 """
 
 from __future__ import annotations
@@ -91,8 +92,9 @@ class Charts(eqx.Module):
         """w (dimension,) of a chart -> y, ln |dy/dw|, and the number of the chart that has y."""
         if self.flat:
             return w, jnp.zeros(()), jnp.zeros((), int)
-        t, log_jacobian = self._opened(number, self._placed(number, w, 1.0))
-        return self._coordinates.from_unconstrained(t), log_jacobian, self._number(t)
+        v, log_stretch = self._placed(number, w)
+        t, log_jacobian = self._opened(number, v)
+        return self._coordinates.from_unconstrained(t), log_jacobian + log_stretch, self._number(t)
 
     def from_y(self, number: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         """y (dimension,), a point of a chart, -> its w there, and ln |dy/dw|; of another chart's
@@ -101,7 +103,9 @@ class Charts(eqx.Module):
             return y, jnp.zeros(())
         t = self._coordinates.to_unconstrained(y)
         v = _choose(number, [t if c is None else c.closed(self._shape, t) for c in self.each])
-        return self._placed(number, v, -1.0), self._opened(number, v)[1]
+        s, log_stretch = self._shell(number, v)
+        w = jnp.where(self._axis(number), (v - s) * jnp.exp(-log_stretch), v)
+        return w, self._opened(number, v)[1] + log_stretch
 
     def potential(self, number: jax.Array, w: jax.Array) -> jax.Array:
         """-ln(posterior density in w), with a gradient in reverse mode.
@@ -111,7 +115,7 @@ class Charts(eqx.Module):
         """
         if self.flat:
             return self.target.potential(w)
-        v = jax.lax.stop_gradient(self._placed(number, w, 1.0))
+        v, log_stretch = jax.lax.stop_gradient(self._placed(number, w))
         slopes = jax.grad(lambda v: self._plain.shell_excess(self._opened(number, v)[0]))(v)
         axis = self._axis(number)
         own = jnp.sum(jnp.where(axis, slopes, 0.0))
@@ -119,8 +123,9 @@ class Charts(eqx.Module):
         own = own / (own**2 + _FLAT**2)
         moved = w - jax.lax.stop_gradient(w)
         follows = jnp.where(axis, 0.0, -slopes * own) @ moved
-        t, log_jacobian = self._opened(number, v + moved + jnp.where(axis, follows, 0.0))
-        return self._plain.potential(t) - log_jacobian
+        change = jnp.where(axis, follows + jnp.exp(log_stretch) * moved, moved)
+        t, log_jacobian = self._opened(number, v + change)
+        return self._plain.potential(t) - log_jacobian - log_stretch
 
     @property
     def _coordinates(self) -> Coordinates:
@@ -153,8 +158,14 @@ class Charts(eqx.Module):
         flat = (v, jnp.zeros(()))
         return _choose(number, [flat if c is None else c.opened(self._shape, v) for c in self.each])
 
-    def _placed(self, number: jax.Array, v: jax.Array, sign: float) -> jax.Array:
-        """v with s added along the axis, ``sign`` times; w to v and back."""
+    def _placed(self, number: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """w to v, and ln of the Jacobian."""
+        s, log_stretch = self._shell(number, w)
+        v = jnp.where(self._axis(number), s + jnp.exp(log_stretch) * w, w)
+        return v, log_stretch
+
+    def _shell(self, number: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """s and ln k for a point whose place along the axis is not read; zeros in a flat chart."""
         axis = self._axis(number)
         nothing = bracketed(0.0, 1.0, 0.0, 0.0, 0.0)
         brackets = [nothing if c is None else c.bracket(self._shape, v) for c in self.each]
@@ -162,7 +173,11 @@ class Charts(eqx.Module):
         def excess(s: jax.Array) -> jax.Array:
             return self._plain.shell_excess(self._opened(number, jnp.where(axis, s, v))[0])
 
-        return v + jnp.where(axis, sign * _search(excess, _choose(number, brackets)), 0.0)
+        s = _search(excess, _choose(number, brackets))
+        at_s = self._opened(number, jnp.where(axis, s, v))[0]
+        thickens = jnp.array([c is not None and c.thickens for c in self.each])[number]
+        log_stretch = jnp.where(thickens, self._plain.log_stretch(at_s), 0.0)
+        return jnp.where(jnp.any(axis), s, 0.0), log_stretch
 
 
 def _choose(number: jax.Array, of_charts: Sequence):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -70,6 +71,16 @@ class Target(eqx.Module):
     def shell_excess(self, y: jax.Array) -> jax.Array:
         """ln(Omega h2/0.12), without all the rest."""
         return jnp.log(self._relic(y).omega_h2 / OMEGA_H2)
+
+    def log_stretch(self, y: jax.Array) -> jax.Array:
+        """ln of how many times thicker the relic shell is at a point than where its theory error is
+        the constant one, in ln Omega h2; 0 if it is that everywhere."""
+        term = next((t for t in self.likelihood.term_list if isinstance(t, RelicDensity)), None)
+        if term is None or not term.varying_error:
+            return jnp.zeros(())
+        constant = term.relative_theory_error
+        error = jnp.hypot(constant, self._relic(y).relative_error)
+        return jnp.log(jnp.log1p(error) / math.log1p(constant))
 
     def columns(self, y: jax.Array) -> dict[str, jax.Array]:
         """Observables by name, ``loglike_<term>`` and ``pull_<term>``.
