@@ -21,8 +21,6 @@ from plain_importance import (
 )
 
 pytestmark = pytest.mark.slow
-MISSED = 2e-3
-"""Share of the posterior that a fit may miss: "elsewhere" has 0.0015, with few draws of a fit."""
 
 
 @pytest.fixture(scope="module", params=["talk2024", "current"])
@@ -64,8 +62,9 @@ def test_weights_of_the_modes(target, by_hand, fitted):
     for kind, ours in fitted[1].items():
         for name, inside in modes(target, ours.x).items():
             (p, error), (q, other) = ours.share(inside), by_hand[0].share(theirs[name])
-            allowed = MISSED + SIGMAS * np.hypot(error, other)
-            assert p == pytest.approx(q, abs=allowed), (kind, name)
+            # Draws that hardly reach a mode do not know of their own error.
+            error = max(error, np.sqrt(q * (1.0 - q) * np.sum(ours.weights**2)))
+            assert p == pytest.approx(q, abs=SIGMAS * np.hypot(error, other)), (kind, name)
 
 
 def test_marginals(target, by_hand, fitted):
