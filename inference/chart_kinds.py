@@ -137,7 +137,7 @@ class Chart(eqx.Module):
     """parameters that must not be: along one of them the shell is straight there already"""
     thickens: ClassVar[bool] = False
     """Whether the shell is thicker along the axis where the theory error is larger. Near the pole
-    and threshold of the Z' it is not: Omega h2 is too steep, walls are too near."""
+    of the Z' it is not: Omega h2 is too steep, walls are too near."""
 
     @abc.abstractmethod
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
@@ -276,6 +276,7 @@ class Forbidden(Chart):
 
     label: ClassVar[str] = "annihilation below the mass of the Z'"
     needs: ClassVar[tuple[str, ...]] = ("m_x", "m_zp")
+    thickens: ClassVar[bool] = True
 
     def within(self, shape: Shape, t: jax.Array) -> jax.Array:
         p = shape.params(t)

@@ -49,12 +49,14 @@ def mixing(draws: np.ndarray) -> Mixing:
 
 def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     """ln of Pareto-smoothed weights (n,) but for a constant, and the shape k; of finite ones."""
-    if int(arviz.__version__.split(".")[0]) >= 1:
-        from arviz_stats.base import array_stats  # pyright: ignore[reportMissingImports]
+    # Among candidate shapes there are some so unlikely that 1/exp(...) is zero by overflow.
+    with np.errstate(over="ignore"):
+        if int(arviz.__version__.split(".")[0]) >= 1:
+            from arviz_stats.base import array_stats  # pyright: ignore[reportMissingImports]
 
-        found, k = array_stats.psislw(-log_weights)
-    else:
-        found, k = arviz.psislw(log_weights.copy())
+            found, k = array_stats.psislw(-log_weights)
+        else:
+            found, k = arviz.psislw(log_weights.copy())
     return np.asarray(found), float(k)
 
 

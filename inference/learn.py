@@ -7,8 +7,8 @@ that holds less than 1e-4 of the posterior by that (named approximation) is left
 Draws of a mixture of these flows, of kernels on the walkers and of something broad are weighted
 (:mod:`importance`).
 What the population has hardly seen shows by large weights; later rounds start from the weighted
-draws. Where few of the last ones count more are drawn. How much of the posterior each chart holds
-is measured here.
+draws. Where few of them count, flows are fitted to the weighted draws themselves, and more are
+drawn. How much of the posterior each chart holds is measured here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from . import smc
 from .archive import Archive
 from .charts import Charts, evaluate_in, from_y, numbers, to_y
-from .densities import Density, Mixture, Student
+from .densities import Mixture, Student
 from .flow import Flow
 from .importance import PARETO_K_MAX, Importance, importance
 from .jumps import proposer, sweep
@@ -29,6 +29,11 @@ from .target import Evaluated, Target, evaluate
 
 _SHARES = (0.72, 0.18, 0.1)
 """Of the draws in a chart: by the flow, the kernels and a broad distribution for the tails."""
+_SHARES_REFITTED = (0.45, 0.27, 0.18, 0.1)
+"""The same with another flow after the first, the one before."""
+_FITTED, _ENOUGH_TO_FIT = 24_000, 256.0
+"""Points that a flow is fitted to of weighted draws; what these must be worth, in independent ones.
+"""
 _LEAST_SHARE, _LEAST_SHARE_LATER = 0.1, 0.03
 """Of the draws for a chart, at least, before they are normalised: its share is not known well, in
 the first round even less."""
@@ -48,9 +53,10 @@ _FIRST_DRAWS = 3
 """``draws`` over those of a round that another one follows."""
 _MORE_WALKERS, _FEWER_WALKS = 2, 4
 """Of a later round, over ``walkers``, and walks: weighted draws are many, and independent."""
-_WORTH, _BATCHES = 0.08, 4
+_WORTH, _BATCHES = 0.3, 8
 """Of ``draws``: what is enough in independent draws, and how many times as many there are at most.
-"""
+Chains need them: they leave a place where the density is too low only by one of larger weight, and
+a draw costs a hundredth of what a chain's transition and sweeps do."""
 _STARTS = 5
 """Draws over those that chains start from; the others are left for them as proposals."""
 
@@ -67,10 +73,10 @@ class LearnSettings:
     """population sweeps between"""
     epochs: int
     draws: int
-    """of the mixture, weighted; up to four times as many where few of them count"""
+    """of the mixture, weighted; up to eight times as many where few of them count"""
     rounds: int
-    """times that a density is learned, and once more if the weights are unreliable by then; the
-    later ones start from weighted draws"""
+    """times that a density is learned from walkers, the later ones from where weighted draws are;
+    once more, from these alone, if by then they are unreliable or few of them count"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +85,8 @@ class Part:
 
     number: int
     """of the chart"""
-    density: Density
-    """of w"""
+    density: Mixture
+    """of w; the first of its parts is the flow"""
     walkers: np.ndarray
     """(walkers, dimension) in w"""
 
@@ -162,7 +168,8 @@ def learn(
         if number == 0:
             parts = _parts(charts, known, tempered.log_z, settings, rng, seed, said)
         else:
-            parts = _parts_again(charts, parts, good, weighted, later, rng, seed, said)
+            again = _part_again if number < settings.rounds else _refitted
+            parts = _parts_again(charts, parts, good, weighted, again, later, rng, seed, said)
         of = numbers(charts, known.points.y)
         shares = np.array([max(known.share(of == part.number)[0], least) for part in parts])
         density = Patchwork(charts, parts, shares / shares.sum())
@@ -170,7 +177,8 @@ def learn(
         enough = number + 1 >= settings.rounds
         draws = settings.draws if enough else settings.draws // _FIRST_DRAWS
         weighted = importance(target, *density.draw(rng, draws))
-        last = enough and (number == settings.rounds or weighted.pareto_k <= PARETO_K_MAX)
+        reliable = weighted.pareto_k <= PARETO_K_MAX and weighted.effective >= _WORTH * draws
+        last = enough and (number == settings.rounds or reliable)
         if last:
             weighted = _enough(target, density, weighted, rng, said)
         seen = weighted[: len(weighted.log_weights) // _STARTS] if last else weighted
@@ -235,12 +243,13 @@ def _parts_again(
     before: tuple[Part, ...],
     good: frozenset[int],
     weighted: Importance,
+    again: Callable[..., Part],
     settings: LearnSettings,
     rng: np.random.Generator,
     seed: int,
     progress: Callable[[float, str], None],
 ) -> tuple[Part, ...]:
-    """The parts ``before``, learned again but for those that are ``good``."""
+    """The parts ``before``, learned ``again`` but for those that are ``good``."""
     of, parts = numbers(charts, weighted.points.y), []
     for i, part in enumerate(before):
         k = part.number
@@ -248,13 +257,51 @@ def _parts_again(
             parts.append(part)
             continue
         progress(0.7 * i / len(before), f"learning {charts.label(k)} again")
-        inside = weighted[of == k]
-        if np.isfinite(inside.log_weights).any() and inside.effective >= _LEAST:
-            members = inside.resampled(settings.walkers, rng)
-        else:
-            members = evaluate(charts.target, to_y(charts, k, part.walkers)[0])
-        parts.append(_part(charts, k, members, settings, rng, seed))
+        parts.append(again(charts, part, weighted[of == k], settings, rng, seed))
     return tuple(parts)
+
+
+def _part_again(
+    charts: Charts,
+    part: Part,
+    inside: Importance,
+    settings: LearnSettings,
+    rng: np.random.Generator,
+    seed: int,
+) -> Part:
+    """Learned from walkers that start where the weighted draws ``inside`` the chart are; from where
+    they were if those are few."""
+    if _worth(inside) >= _LEAST:
+        members = inside.resampled(settings.walkers, rng)
+    else:
+        members = evaluate(charts.target, to_y(charts, part.number, part.walkers)[0])
+    return _part(charts, part.number, members, settings, rng, seed)
+
+
+def _refitted(
+    charts: Charts,
+    part: Part,
+    inside: Importance,
+    settings: LearnSettings,
+    rng: np.random.Generator,
+    seed: int,
+) -> Part:
+    """Learned from the weighted draws ``inside`` the chart themselves, which are worth more points
+    than the walkers were; from walkers again if they are few. The flow before stays for what they
+    have not seen."""
+    if _worth(inside) < _ENOUGH_TO_FIT:
+        return _part_again(charts, part, inside, settings, rng, seed)
+    drawn = inside.resampled(_FITTED, rng).y
+    w, _ = from_y(charts, part.number, drawn[rng.permutation(len(drawn))])
+    walkers, (flow, *_) = w[: settings.walkers], part.density.parts
+    flows = (Flow.fit(w, settings.epochs, seed), flow)
+    parts = (*flows, Archive.of(walkers), Student.of(walkers))
+    return Part(part.number, Mixture(parts, _SHARES_REFITTED), walkers)
+
+
+def _worth(weighted: Importance) -> float:
+    """In independent draws; none where no weight is finite."""
+    return weighted.effective if np.isfinite(weighted.log_weights).any() else 0.0
 
 
 def _tempered(

@@ -14,6 +14,11 @@ from lmltdm_jax.inference.target import evaluate
 
 from lmltdm_jax.likelihoods.relic_density import RelicDensity
 
+LABELS = [
+    "annihilation below the mass of the Z'",
+    "the shell above the pole of H1",
+    "the shell below the pole of H1",
+]
 SLOW = ("belle2_br", "cmb_annihilation", "higgs_invisible")
 
 
@@ -33,12 +38,14 @@ def charts(target):
 
 @pytest.fixture(scope="module")
 def near_pole(target):
-    """y (60, 7): from 1e-3 to 0.3 below and above the pole of H1, X heavier than the Z'."""
+    """y (80, 7): from 1e-3 to 0.3 below and above the pole of H1, X heavier than the Z'; the last 20
+    above it, X lighter."""
     prior = target.coordinates.prior
-    x = np.tile(np.mean(prior.box, axis=0), (60, 1))
-    distance = np.concatenate([np.geomspace(1e-3, 0.3, 30), -np.geomspace(1e-3, 0.3, 30)])
-    m_h1 = 2.2 * (1.0 + distance)
-    values = {"m_zp": 0.13, "g_x": 2e-5, "sin_theta": 2e-3, "m_x": 1.1, "m_h1": m_h1}
+    x = np.tile(np.mean(prior.box, axis=0), (80, 1))
+    sides = np.geomspace(1e-3, 0.3, 30), -np.geomspace(1e-3, 0.3, 30), np.geomspace(1e-3, 0.3, 20)
+    m_x = np.where(np.arange(80) < 60, 1.1, 0.12)
+    m_h1 = 2.0 * m_x * (1.0 + np.concatenate(sides))
+    values = {"m_zp": 0.13, "g_x": 2e-5, "sin_theta": 2e-3, "m_x": m_x, "m_h1": m_h1}
     for name, value in values.items():
         x[:, prior.names.index(name)] = np.log10(value)
     return np.asarray(jax.jit(jax.vmap(target.coordinates.from_box))(x))
@@ -60,6 +67,7 @@ def test_the_axis_is_in_units_of_the_thickness(charts, target, near_pole):
     """A step along it is further in ln Omega h2 where the error is larger; where there is none it
     is what it was."""
     of = numbers(charts, near_pole)
+    assert sorted(charts.label(k) for k in np.unique(of)) == LABELS
     w, _ = from_y(charts, of, near_pole)
     axes = np.array([charts.axis(k) or 0 for k in range(len(charts.each))])[of]
     rows = np.arange(len(w))
