@@ -101,11 +101,18 @@ class Charts(eqx.Module):
         point something finite."""
         if self.flat:
             return y, jnp.zeros(())
-        t = self._coordinates.to_unconstrained(y)
-        v = _choose(number, [t if c is None else c.closed(self._shape, t) for c in self.each])
+        v = self._closed(number, self._coordinates.to_unconstrained(y))
         s, log_stretch = self._shell(number, v)
         w = jnp.where(self._axis(number), (v - s) * jnp.exp(-log_stretch), v)
         return w, self._opened(number, v)[1] + log_stretch
+
+    def onto_shell(self, number: jax.Array, y: jax.Array) -> jax.Array:
+        """y (dimension,) moved along the axis of a chart to where Omega h2 is 0.12; as it is if
+        there is none."""
+        if self.flat:
+            return y
+        v = self._closed(number, self._coordinates.to_unconstrained(y))
+        return self.to_y(number, jnp.where(self._axis(number), 0.0, v))[0]
 
     def potential(self, number: jax.Array, w: jax.Array) -> jax.Array:
         """-ln(posterior density in w), with a gradient in reverse mode.
@@ -157,6 +164,9 @@ class Charts(eqx.Module):
     def _opened(self, number: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
         flat = (v, jnp.zeros(()))
         return _choose(number, [flat if c is None else c.opened(self._shape, v) for c in self.each])
+
+    def _closed(self, number: jax.Array, t: jax.Array) -> jax.Array:
+        return _choose(number, [t if c is None else c.closed(self._shape, t) for c in self.each])
 
     def _placed(self, number: jax.Array, w: jax.Array) -> tuple[jax.Array, jax.Array]:
         """w to v, and ln of the Jacobian."""
@@ -230,6 +240,11 @@ def _from_y(charts: Charts, number: jax.Array, y: jax.Array) -> tuple[jax.Array,
     return jax.vmap(charts.from_y)(number, y)
 
 
+@top_level_jit
+def _onto_shell(charts: Charts, number: jax.Array, y: jax.Array) -> jax.Array:
+    return jax.vmap(charts.onto_shell)(number, y)
+
+
 def numbers(charts: Charts, y: np.ndarray) -> np.ndarray:
     """Of the charts of points (n, dimension); (n,)."""
     return in_lanes(_numbers, charts, y)
@@ -245,6 +260,11 @@ def from_y(
 ) -> tuple[np.ndarray, np.ndarray]:
     """y (n, dimension) -> w of one chart, or of those of numbers (n,), and ln |dy/dw| (n,)."""
     return _in_chart(_from_y, charts, number, y)
+
+
+def onto_shell(charts: Charts, number: int | np.ndarray, y: np.ndarray) -> np.ndarray:
+    """:meth:`Charts.onto_shell` (n, dimension) of points y, by the charts of numbers (n,)."""
+    return _in_chart(_onto_shell, charts, number, y)
 
 
 def compile_charts(charts: Charts, y: np.ndarray) -> None:

@@ -6,17 +6,20 @@
    pool, and all from the best of some at random of one chart (:mod:`charts`), cells beside each
    other of different ones in turn. These go on for long: a basin that is not the lowest in this
    cell may be in one near by.
-3. The cells between start from the best of the nearest of these minima in each chart.
-4. Sweeps: a cell starts again from the minima of its neighbours, and from its own where that had
-   not converged, and keeps what is lowest, until nothing is lower, nor after all that have not
-   converged went on to the end. So a basin that one cell has found spreads to all cells that it
-   reaches, and most steps are taken from near a minimum. A minimum that goes to the next mass takes
-   its own masses along at their ratios or leaves them: poles and thresholds lie at ratios.
+3. The cells between start from the nearest of these minima: in each chart from the best, and of
+   these from the two lowest.
+4. Sweeps: a cell starts again from minima of its neighbours, two that lie apart, and from its own
+   where that had not converged, and keeps what is lowest, until nothing is lower, nor after all
+   that have not converged went on to the end. So a basin that one cell has found spreads to all
+   cells that it reaches, and most steps are taken from near a minimum. A minimum that goes to the
+   next mass takes its own masses along at their ratios or leaves them: poles and thresholds lie at
+   ratios.
 5. The best fit (:mod:`best_fit`), with nothing fixed, from the lowest cells and points of the pool.
 
-In 3 and 4 a start takes a few steps, and is given up when it is not expected to end below what the
-cell has. After every stage and sweep the state goes to ``profile.pkl`` in the output folder; the
-same profile started again there goes on from it, with the numbers it would have given in one go.
+What is moved to another cell is put onto the relic shell there if that is lower. In 3 and 4 a start
+is given up when it is not expected to end below what the cell has. After every stage and sweep the
+state goes to ``profile.pkl`` in the output folder; the same profile started again there goes on
+from it, with the numbers it would have given in one go.
 """
 
 from __future__ import annotations
@@ -62,9 +65,9 @@ class ProfileSettings:
     candidates: int = 8
     """points tried for every start: the nearest, or some at random"""
     steps: int = 10
-    """of a minimisation, at most"""
-    long: int = 50
-    """of one from anywhere"""
+    """of a minimisation from what is near a cell, at most"""
+    long: int = 30
+    """of one from anywhere, and in a sweep"""
     sweeps: int = 100
     """at most"""
     free_starts: int = 64
@@ -248,7 +251,7 @@ def _swept(
         y = minimise(target, y, without_masses).y
     if not polish:
         more, begin = starts.from_neighbours(target, grid, before, state.improved, covariance)
-        cells, y, steps = np.append(more, cells), np.concatenate([begin, y]), settings.steps
+        cells, y, steps = np.append(more, cells), np.concatenate([begin, y]), settings.long
     if not len(cells):
         return before, polish
     told = _told(progress, "sweep", f"sweep {state.sweeps + 1}", len(cells))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .charts import Charts, numbers
+from .charts import Charts, numbers, onto_shell
 from .minimise import Minima, chi2_of
 from .profile_grid import Grid
 from .target import Evaluated, Target, evaluate
@@ -12,7 +12,7 @@ from .target import Evaluated, Target, evaluate
 _TURNS = np.array([1, 2])
 """Charts that a step along each axis of the grid goes on."""
 _GIVEN = 2
-"""Neighbours that a cell starts from in a sweep, at most."""
+"""Starts of a cell in a sweep, or from minima near by, at most."""
 IMPROVED = 0.01
 """A cell whose chi2 falls by less than this sends its neighbours nowhere."""
 
@@ -22,7 +22,7 @@ def near(target: Target, grid: Grid, pool: Evaluated, tried: int) -> tuple[np.nd
     moved plainly."""
     cells = _every_second(grid, 1)
     rows = _nearest(target, grid, cells, pool.y, chi2_of(target, pool), tried)
-    return cells, _best(target, grid, cells, pool.y[rows], np.zeros(rows.shape, int))
+    return cells, _best(target, grid, cells, pool.y[rows], np.zeros(rows.shape, int))[0]
 
 
 def anywhere(
@@ -36,23 +36,26 @@ def anywhere(
     kinds = (turn + _place(grid, cells) @ _TURNS[: len(grid.names)]) % len(of_kind)
     rows = np.array([rng.choice(of_kind[k], tried) for k in kinds])
     moves = rng.integers(len(grid.moves), size=rows.shape)
-    return cells, _best(target, grid, cells, pool.y[rows], moves)
+    return cells, _best(target, grid, cells, pool.y[rows], moves)[0]
 
 
 def from_minima(
     target: Target, grid: Grid, minima: Minima, tried: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cells (n,), those between the ones of :func:`near` once for each chart that has minima, and
-    starts (n, dimension) from the nearest of them."""
+    """Cells (n,), those between the ones of :func:`near` more than once, and starts (n, dimension)
+    from the nearest minima: of each chart the best, and of these the lowest."""
     usable, cells = minima[np.isfinite(minima.chi2)], _every_second(grid, 0)
-    kind, starts = numbers(Charts.of(target), usable.y), []
+    kind, best = numbers(Charts.of(target), usable.y), []
     for number in np.unique(kind):
         found = usable[kind == number]
         count = min(tried, len(found.y))
         rows = _nearest(target, grid, cells, found.y, found.chi2, count)
         moves = rng.integers(len(grid.moves), size=rows.shape)
-        starts.append(_best(target, grid, cells, found.y[rows], moves))
-    return np.tile(cells, len(starts)), np.concatenate(starts)
+        best.append(_best(target, grid, cells, found.y[rows], moves))
+    starts, chi2 = (np.stack(parts) for parts in zip(*best, strict=True))
+    lowest = np.argsort(chi2, axis=0)[:_GIVEN]
+    begin = np.take_along_axis(starts, lowest[..., None], axis=0)
+    return np.tile(cells, len(begin)), np.concatenate(begin)
 
 
 def _every_second(grid: Grid, first: int) -> np.ndarray:
@@ -77,14 +80,15 @@ def _nearest(
 
 def _best(
     target: Target, grid: Grid, cells: np.ndarray, y: np.ndarray, moves: np.ndarray
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Of points y (cells, tried, dimension), moved to their cells in one of ``moves`` (cells,
-    tried) each, the lowest in each cell (cells, dimension)."""
+    tried) each, the lowest in each cell (cells, dimension), and its chi2."""
     count, tried = moves.shape
     at = np.repeat(cells, tried)
-    candidates = grid.projected(y.reshape(len(at), -1), at, moves.ravel())
-    chi2 = chi2_of(target, evaluate(target, candidates)).reshape(count, tried)
-    return candidates.reshape(y.shape)[np.arange(count), np.argmin(chi2, axis=1)]
+    candidates, chi2 = _moved(target, grid, y.reshape(len(at), -1), at, moves.ravel())
+    chi2 = chi2.reshape(count, tried)
+    lowest = np.arange(count), np.argmin(chi2, axis=1)
+    return candidates.reshape(y.shape)[lowest], chi2[lowest]
 
 
 def from_neighbours(
@@ -93,7 +97,8 @@ def from_neighbours(
     """Cells (n,), some more than once, and starts (n, dimension) that improved neighbours give.
 
     A neighbour's minimum, moved to the cell, must be lower than the cell's, or another basin:
-    further from the cell's than a standard deviation. What is near and not lower leads back.
+    further from the cell's than a standard deviation. What is near and not lower leads back. Those
+    of a cell are as far from each other, or they would lead to the same.
     """
     beside = grid.neighbours()
     usable = (beside >= 0) & improved[beside]
@@ -108,19 +113,38 @@ def from_neighbours(
     chi2 = np.full(beside.size, np.inf)
     tried = np.flatnonzero(usable)
     moved = minima.y[beside.ravel()]
-    moved[tried] = grid.projected(
-        moved[tried], np.repeat(cells, beside.shape[1])[tried], moves[tried]
-    )
-    chi2[tried] = chi2_of(target, evaluate(target, moved[tried]))
+    at = np.repeat(cells, beside.shape[1])
+    moved[tried], chi2[tried] = _moved(target, grid, moved[tried], at[tried], moves[tried])
     chi2, moved = chi2.reshape(beside.shape), moved.reshape(*beside.shape, -1)
     offset = (moved - minima.y[cells, None])[..., grid.free]
     factor = np.linalg.cholesky(covariance[np.ix_(grid.free, grid.free)])
     away = np.linalg.solve(factor, offset[..., None])[..., 0]
     lower = chi2 < minima.chi2[cells, None] - IMPROVED
     usable &= lower | (np.sum(away**2, axis=-1) > 1.0)
-    best = np.argsort(np.where(usable, chi2, np.inf), axis=1)[:, :_GIVEN]
-    row, side = np.nonzero(np.take_along_axis(usable, best, axis=1))
-    return cells[row], moved[row, best[row, side]]
+    row, given, begin = np.arange(len(cells)), [], []
+    for _ in range(_GIVEN):
+        best = np.argmin(np.where(usable, chi2, np.inf), axis=1)
+        some = usable[row, best]
+        given.append(cells[some])
+        begin.append(moved[row, best][some])
+        usable &= np.sum((away - away[row, best][:, None]) ** 2, axis=-1) > 1.0
+    return np.concatenate(given), np.concatenate(begin)
+
+
+def _moved(
+    target: Target, grid: Grid, y: np.ndarray, cells: np.ndarray, moves: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points y (n, dimension) moved to cells (n,) in one of ``moves`` each (n,), and their chi2.
+
+    Each plainly, or then along the axis of its chart onto the relic shell, if chi2 is lower there:
+    off the shell it says nothing of a basin, and the way back takes most of the steps.
+    """
+    charts, plain = Charts.of(target), grid.projected(y, cells, moves)
+    scanned = np.isin(np.arange(y.shape[1]), grid.axes)
+    on_shell = np.where(scanned, plain, onto_shell(charts, numbers(charts, y), plain))
+    points, others = evaluate(target, plain), evaluate(target, on_shell)
+    points = points.updated(chi2_of(target, others) < chi2_of(target, points), others)
+    return points.y, chi2_of(target, points)
 
 
 def of_best_fit(target: Target, cells: Minima, pool: Evaluated, count: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from lmltdm_jax.inference.chart_kinds import (
     PastZpResonance,
     ZpResonance,
 )
-from lmltdm_jax.inference.charts import Charts, evaluate_in, from_y, numbers, to_y
+from lmltdm_jax.inference.charts import Charts, evaluate_in, from_y, numbers, onto_shell, to_y
 from lmltdm_jax.inference.importance import Importance
 from lmltdm_jax.inference.learn import Part, Patchwork
 from lmltdm_jax.inference.target import evaluate
@@ -199,6 +199,23 @@ def test_the_force_is_the_slope_of_the_potential(charts, draws):
         assert np.quantile(error, 0.5) < 0.05, axis
         assert np.quantile(error, 0.8) < 0.5, axis
     assert np.all(np.isfinite(force))
+
+
+def test_points_are_put_onto_the_shell(charts, target, draws):
+    """From far off it, along the axis of their chart alone; where there is none they stay."""
+    of, excess = numbers(charts, draws), jax.jit(jax.vmap(target.shell_excess))
+    draws, of = draws[(of == ABOVE) | (of == BELOW)], of[(of == ABOVE) | (of == BELOW)]
+    at = np.arange(len(of)), np.array([charts.axis(number) for number in range(5)])[of]
+    w, _ = from_y(charts, of, draws)
+    w[at] += 0.3
+    far, _ = to_y(charts, of, w)
+    assert np.median(np.abs(excess(far))) > 0.5
+    there = onto_shell(charts, of, far)
+    assert np.quantile(np.abs(excess(there)), 0.95) < 0.01
+    w[at] = 0.0
+    np.testing.assert_allclose(there, to_y(charts, of, w)[0], atol=1e-6)
+    flat = Charts.of(fit.build_target(target.likelihood.without("relic_density")))
+    np.testing.assert_array_equal(onto_shell(flat, 0, draws), draws)
 
 
 def test_a_chart_without_posterior_is_left_out(charts, monkeypatch):
