@@ -38,8 +38,8 @@ def charts(target):
 
 @pytest.fixture(scope="module")
 def near_pole(target):
-    """y (80, 7): from 1e-3 to 0.3 below and above the pole of H1, X heavier than the Z'; the last 20
-    above it, X lighter."""
+    """y (80, 7): from 1e-3 to 0.3 below and above the pole of H1, X heavier than the Z'; above it
+    the same with X lighter."""
     prior = target.coordinates.prior
     x = np.tile(np.mean(prior.box, axis=0), (80, 1))
     sides = np.geomspace(1e-3, 0.3, 30), -np.geomspace(1e-3, 0.3, 30), np.geomspace(1e-3, 0.3, 20)
