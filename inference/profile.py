@@ -3,11 +3,11 @@
 1. Tempered SMC (:mod:`smc`); the populations of all temperatures are kept. The hot ones cover the
    plane, the cold ones have the modes.
 2. Every second cell is minimised (:mod:`minimise`) from the best of its nearest points of that
-   pool, and all from the best of some at random of one chart (:mod:`charts`), cells beside each
-   other of different ones in turn. These go on for long: a basin that is not the lowest in this
-   cell may be in one near by.
-3. The cells between start from the nearest of these minima: in each chart from the best, and of
-   these from the two lowest.
+   pool, and those between from the best of some at random of one chart (:mod:`charts`), cells close
+   to each other of different ones in turn. These go on for long: a basin that is not the lowest in
+   this cell may be in one near by.
+3. The cells between start again from the nearest of these minima: in each chart from the best, and
+   of these from the two lowest.
 4. Sweeps: a cell starts again from minima of its neighbours, two that lie apart, and from its own
    where that had not converged, and keeps what is lowest, until nothing is lower, nor after all
    that have not converged went on to the end. So a basin that one cell has found spreads to all
@@ -61,7 +61,7 @@ class ProfileSettings:
     moves: int = 4
     """population sweeps at each SMC temperature"""
     starts: int = 1
-    """minimisations in each cell from anywhere"""
+    """minimisations from anywhere, in every second cell"""
     candidates: int = 8
     """points tried for every start: the nearest, or some at random"""
     steps: int = 10
@@ -202,8 +202,8 @@ def _first_starts(
     settings: ProfileSettings,
     rng: np.random.Generator,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Cells (n,) and starts (n, dimension) from near by, then ``settings.starts`` times from
-    anywhere."""
+    """Cells (n,) and starts (n, dimension) from near by, then, for those between,
+    ``settings.starts`` times from anywhere."""
     tried, turns = settings.candidates, range(settings.starts)
     found = [starts.anywhere(target, grid, pool, tried, turn, rng) for turn in turns]
     return [starts.near(target, grid, pool, tried), *found]

@@ -28,10 +28,10 @@ def near(target: Target, grid: Grid, pool: Evaluated, tried: int) -> tuple[np.nd
 def anywhere(
     target: Target, grid: Grid, pool: Evaluated, tried: int, turn: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """All cells (n,) and starts (n, dimension) from some at random of one chart, which find what
-    nothing near a cell knows of; cells beside each other take different charts, as a cell does in
-    every turn."""
-    kind, cells = numbers(Charts.of(target), pool.y), np.arange(np.prod(grid.shape))
+    """Cells (n,), those between the ones of :func:`near`, and starts (n, dimension) from some at
+    random of one chart, which find what nothing near a cell knows of; cells close to each other
+    take different charts, as a cell does in every turn."""
+    kind, cells = numbers(Charts.of(target), pool.y), _every_second(grid, 0)
     of_kind = [np.flatnonzero(kind == number) for number in np.unique(kind)]
     kinds = (turn + _place(grid, cells) @ _TURNS[: len(grid.names)]) % len(of_kind)
     rows = np.array([rng.choice(of_kind[k], tried) for k in kinds])
@@ -42,8 +42,8 @@ def anywhere(
 def from_minima(
     target: Target, grid: Grid, minima: Minima, tried: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cells (n,), those between the ones of :func:`near` more than once, and starts (n, dimension)
-    from the nearest minima: of each chart the best, and of these the lowest."""
+    """Cells (n,), the same more than once, and starts (n, dimension) from the nearest minima: of
+    each chart the best, and of these the lowest."""
     usable, cells = minima[np.isfinite(minima.chi2)], _every_second(grid, 0)
     kind, best = numbers(Charts.of(target), usable.y), []
     for number in np.unique(kind):
