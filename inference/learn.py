@@ -7,8 +7,8 @@ that holds less than 1e-4 of the posterior by that (named approximation) is left
 Draws of a mixture of these flows, of kernels on the walkers and of something broad are weighted
 (:mod:`importance`).
 What the population has hardly seen shows by large weights; later rounds start from the weighted
-draws. Where few of them count, flows are fitted to the weighted draws themselves, and more are
-drawn. How much of the posterior each chart holds is measured here.
+draws. Where few of them count, though they are reliable, flows are fitted to the weighted draws
+themselves, and more are drawn. How much of the posterior each chart holds is measured here.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class LearnSettings:
     """of the mixture, weighted; up to eight times as many where few of them count"""
     rounds: int
     """times that a density is learned from walkers, the later ones from where weighted draws are;
-    once more, from these alone, if by then they are unreliable or few of them count"""
+    once more if by then they are unreliable, or from these alone if few of them count"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +168,9 @@ def learn(
         if number == 0:
             parts = _parts(charts, known, tempered.log_z, settings, rng, seed, said)
         else:
-            again = _part_again if number < settings.rounds else _refitted
+            # What weights that are not reliable know is less than what walkers find out.
+            fit = number == settings.rounds and weighted.pareto_k <= PARETO_K_MAX
+            again = _refitted if fit else _part_again
             parts = _parts_again(charts, parts, good, weighted, again, later, rng, seed, said)
         of = numbers(charts, known.points.y)
         shares = np.array([max(known.share(of == part.number)[0], least) for part in parts])

@@ -165,6 +165,7 @@ def test_walkers_stay_where_the_posterior_is(monkeypatch):
     stage = smc.Stage(1.0, -4 * np.log(2 * BOX), evaluate(target, y), 1.0, 1)
     settings = dataclasses.replace(SETTINGS, walkers=n, epochs=1, draws=500)
     monkeypatch.setattr(learning, "PARETO_K_MAX", np.inf)
+    monkeypatch.setattr(learning, "_WORTH", 0.0)
     (part,) = learn(target, stage, settings, 0).parts
     assert np.any(part.walkers != y, axis=1).mean() > 0.95
     walked = evaluate(target, part.walkers).log_likelihood
