@@ -32,8 +32,9 @@ from lmltdm_jax.numerics.compiling import top_level_jit
 
 from .chart_kinds import KINDS, SAME, Bracket, Chart, Elsewhere, Shape, bracketed
 from .coordinates import Coordinates
+from .lanes import in_lanes
 from .prior import is_log
-from .target import Evaluated, Target, evaluate, in_lanes
+from .target import Evaluated, Target, evaluate
 
 _STEPS = 3
 """Of the secant search."""

@@ -35,8 +35,10 @@ import numpy as np
 from scipy.special import erfc
 
 from lmltdm_jax.constants import M_PLANCK, OMEGA_H2_PREFACTOR
+from lmltdm_jax.numerics.compiling import top_level_jit
 from lmltdm_jax.parameters import Parameters, ParameterSet
 
+from .lanes import in_lanes
 from .prior import Prior, is_log, soft_box
 
 OMEGA_H2 = 0.12
@@ -235,10 +237,9 @@ class Coordinates(eqx.Module):
         """t -> y, of one point."""
         return self._sheared(t, -1.0)
 
-    def to_box_many(self, y: np.ndarray) -> jax.Array:
+    def to_box_many(self, y: np.ndarray) -> np.ndarray:
         """y -> x for arrays (..., dimension)."""
-        flat = _to_box_rows(self, jnp.asarray(y).reshape(-1, y.shape[-1]))
-        return flat.reshape(y.shape)
+        return in_lanes(_to_box_rows, self, y.reshape(-1, y.shape[-1]), cheap=True).reshape(y.shape)
 
     def from_box(self, x: jax.Array) -> jax.Array:
         """x -> y of one point."""
@@ -275,6 +276,6 @@ class Coordinates(eqx.Module):
         return log10_lambda_shell(params.as_dark_higgs())
 
 
-@eqx.filter_jit
+@top_level_jit
 def _to_box_rows(coordinates: Coordinates, y: jax.Array) -> jax.Array:
     return jax.vmap(coordinates.to_box)(y)

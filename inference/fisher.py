@@ -116,7 +116,7 @@ def at_best_fit(
     groups = {"now": []} | {f.name: [f] for f in forecasts}
     if len(forecasts) > 1:
         groups["all"] = list(forecasts)
-    x = np.asarray(target.coordinates.to_box(jnp.asarray(y)))
+    x = target.coordinates.to_box_many(y)
     found = {}
     for name, group in groups.items():
         chosen = dict(weights)

@@ -26,7 +26,8 @@ import numpy as np
 from lmltdm_jax.numerics.compiling import top_level_jit
 
 from .bounds import Bounds
-from .target import GPU_LANES, THREADS, Evaluated, Target
+from .lanes import GPU_LANES, THREADS
+from .target import Evaluated, Target
 
 CPU_LANES = 16
 """Half as many as where only values are taken: slopes in reverse keep what they pass."""
@@ -42,7 +43,7 @@ _WIDE = 0.3
 """Share of its range that a parameter moves in a first step if nothing measures it."""
 _DAMPING, _LEAST, _HOPELESS = 0.1, 1e-6, 1e8
 """At first, the least, and where a start is given up."""
-_STARTS_PER_LANE = 16
+_STARTS_PER_LANE = 32
 """Starts a compiled call, over its lanes."""
 
 

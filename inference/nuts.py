@@ -34,7 +34,8 @@ from .archive import Archive
 from .charts import Charts, evaluate_in, from_y, numbers, to_y
 from .importance import Importance
 from .jumps import proposer, sweep
-from .target import THREADS, Evaluated, evaluate
+from .lanes import THREADS
+from .target import Evaluated, evaluate
 
 TARGET_ACCEPT = 0.98
 """High: steps must be short beside walls that no chart removes."""

@@ -160,7 +160,7 @@ def kinds(target: Target, y: np.ndarray) -> dict[str, np.ndarray]:
     below the pole (m_zp > 2 m_dm) or above.
     """
     sm, prior = target.likelihood.sm, target.coordinates.prior
-    params, _ = prior.physical(np.asarray(target.coordinates.to_box_many(y)))
+    params, _ = prior.physical(target.coordinates.to_box_many(y))
     p = params.as_dark_higgs()
     if prior.model.has_dark_higgs:
         inside = np.asarray(p.m_h1 < float(sm.m_bplus - sm.m_kplus))

@@ -44,7 +44,7 @@ from .profile_grid import Grid
 from .profile_starts import IMPROVED
 from .progress import Progress, silent
 from .provenance import fingerprint
-from .target import Evaluated, Target, columns
+from .target import Evaluated, Target, columns, compile_target
 
 FILE = "profile.pkl"
 
@@ -122,6 +122,7 @@ def run(
     seed: int = 0,
     folder: Path | None = None,
     progress: Progress = silent,
+    compile_last: Callable[[], None] = lambda: None,
 ) -> Profile:
     """The profile; the same seed gives the same numbers.
 
@@ -131,6 +132,8 @@ def run(
         seed: of the SMC.
         folder: where the checkpoint is; None keeps none.
         progress: told what is going on.
+        compile_last: done meanwhile, once all that the profile runs is compiled: compiles what
+            comes after it.
 
     Raises:
         InputError: see :meth:`Grid.over`; the folder holds the checkpoint of another profile, or
@@ -140,7 +143,11 @@ def run(
     checkpoint = Checkpoint(folder, fingerprint(target, settings, seed), FILE, State())
     progress("compile", 0.0, "compiling the likelihood")
     state = checkpoint.state
-    programs = _programs(target) if state.best is None else []
+    finished = state.best is not None
+    if not finished:
+        # Before the others: the SMC waits for it, and only one program is traced at a time.
+        compile_target(target)
+    programs = _programs(target, compile_last, finished)
     last = state.pool[-1] if state.pool else None
     particles, moves = settings.particles, settings.moves
     for stage in smc.tempering(target, last, particles, moves, seed, progress):
@@ -152,8 +159,7 @@ def run(
     # Before the minimiser is needed, which is still being compiled.
     begin = [] if state.cells is not None else _first_starts(target, grid, pool, settings, rng)
     progress("compile", 1.0, "compiling the minimiser")
-    for program in programs[:1]:
-        program.result()
+    programs[0].result()
     if state.cells is None:
         first = _first_minima(target, grid, begin, settings, rng, progress)
         state = checkpoint.keep(cells=first, improved=np.ones(len(first.y), bool))
@@ -168,6 +174,7 @@ def run(
         first = starts.of_best_fit(target, state.cells, pool, settings.free_starts)
         progress("best fit", 0.0, f"{len(first)} starts")
         state = checkpoint.keep(best=minimise(target, best_fit(target, first)[None], everything))
+    progress("best fit", 1.0, "compiling what comes after it")
     for program in programs:
         program.result()
     at_best = columns(target, state.best.y)
@@ -186,13 +193,16 @@ def run(
     )
 
 
-def _programs(target: Target) -> list[Future[None]]:
-    """Start to compile what runs after the SMC."""
+def _programs(
+    target: Target, compile_last: Callable[[], None], finished: bool
+) -> list[Future[None]]:
+    """Start to compile what runs after the SMC, the minimiser first, unless ``finished``."""
 
     def at_the_end() -> None:
         columns(target, np.zeros((1, target.dimension)))
 
-    return ahead(partial(compile_minimiser, target), at_the_end)
+    minimiser = [] if finished else [partial(compile_minimiser, target)]
+    return ahead(*minimiser, at_the_end, compile_last)
 
 
 def _first_starts(
@@ -226,7 +236,7 @@ def _first_minima(
         found.append(minimise(target, y, grid.free, told, steps))
     minima = found[0].joined(*found[1:])
     first = minima[_lowest(np.concatenate([cells for cells, _ in begin]), minima.chi2)]
-    cells, y = starts.from_minima(target, grid, minima, settings.candidates // 2, rng)
+    cells, y = starts.from_minima(target, grid, minima, settings.candidates // 4, rng)
     told = _told(progress, "cells", "minima near by", len(y))
     return _lowered(target, grid, first, cells, y, settings.steps, told)
 

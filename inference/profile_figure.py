@@ -95,7 +95,7 @@ def _plane(axes: Axes, profile: Profile) -> None:
 def _ellipses(axes: Axes, profile: Profile, errors: dict[str, Errors]) -> None:
     """One and two standard deviations that each forecast would leave, if it constrains both."""
     grid = profile.grid
-    centre = np.asarray(profile.target.coordinates.to_box_many(profile.best.y[0]))[grid.axes]
+    centre = profile.target.coordinates.to_box_many(profile.best.y[0])[grid.axes]
     angle = np.linspace(0.0, 2.0 * np.pi, 200)
     circle = np.stack([np.cos(angle), np.sin(angle)])
     for colour, (name, each) in zip(_FORECASTS, list(errors.items())[1:], strict=False):

@@ -10,12 +10,14 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from lmltdm_jax.errors import InputError
+from lmltdm_jax.numerics.compiling import top_level_jit
 
 from .coordinates import Coordinates
+from .lanes import in_lanes
 from .prior import Prior
 from .target import Target
 
@@ -103,7 +105,7 @@ class Grid:
         """Points y (n, dimension) moved to the centres of ``cells`` (n,) in one of ``moves`` each
         (n,); unless given all else is unchanged."""
         place = np.unravel_index(cells, self.shape)
-        before = np.array(self.prior.box_from_unconstrained(jnp.asarray(y)))
+        before = in_lanes(_box, self.prior, y, cheap=True)
         after, changed = before.copy(), list(self.axes)
         for axis, index in enumerate(self.axes):
             after[:, index] = self.centres(axis)[place[axis]]
@@ -115,7 +117,8 @@ class Grid:
                 x = before[rows, index] + after[rows, leader] - before[rows, leader]
                 after[rows, index] = np.clip(x, low + inside, high - inside)
                 changed.append(index)
-        moved = np.where(after == before, y, self.prior.unconstrained_from_box(jnp.asarray(after)))
+        opened = in_lanes(_unconstrained, self.prior, after, cheap=True)
+        moved = np.where(after == before, y, opened)
         return np.where(np.isin(np.arange(y.shape[1]), changed), moved, y)
 
     def neighbours(self) -> np.ndarray:
@@ -125,6 +128,16 @@ class Grid:
         inner = (slice(1, -1),) * cells.ndim
         beside = [np.roll(padded, s, a)[inner] for a in range(cells.ndim) for s in (1, -1)]
         return np.stack(beside, axis=-1).reshape(cells.size, -1)
+
+
+@top_level_jit
+def _box(prior: Prior, t: jax.Array) -> jax.Array:
+    return prior.box_from_unconstrained(t)
+
+
+@top_level_jit
+def _unconstrained(prior: Prior, x: jax.Array) -> jax.Array:
+    return prior.unconstrained_from_box(x)
 
 
 def scannable(target: Target, names: Sequence[str]) -> Target:

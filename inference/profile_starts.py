@@ -21,7 +21,8 @@ def near(target: Target, grid: Grid, pool: Evaluated, tried: int) -> tuple[np.nd
     """Cells (n,), every second one, and starts (n, dimension) from the points nearest to each,
     moved plainly."""
     cells = _every_second(grid, 1)
-    rows = _nearest(target, grid, cells, pool.y, chi2_of(target, pool), tried)
+    place = _place_of(target, grid, pool.y)
+    rows = _nearest(grid, cells, place, chi2_of(target, pool), tried)
     return cells, _best(target, grid, cells, pool.y[rows], np.zeros(rows.shape, int))[0]
 
 
@@ -45,11 +46,11 @@ def from_minima(
     """Cells (n,), the same more than once, and starts (n, dimension) from the nearest minima: of
     each chart the best, and of these the lowest."""
     usable, cells = minima[np.isfinite(minima.chi2)], _every_second(grid, 0)
-    kind, best = numbers(Charts.of(target), usable.y), []
+    kind, place, best = numbers(Charts.of(target), usable.y), _place_of(target, grid, usable.y), []
     for number in np.unique(kind):
-        found = usable[kind == number]
-        count = min(tried, len(found.y))
-        rows = _nearest(target, grid, cells, found.y, found.chi2, count)
+        inside = kind == number
+        found, count = usable[inside], min(tried, np.sum(inside))
+        rows = _nearest(grid, cells, place[inside], found.chi2, count)
         moves = rng.integers(len(grid.moves), size=rows.shape)
         best.append(_best(target, grid, cells, found.y[rows], moves))
     starts, chi2 = (np.stack(parts) for parts in zip(*best, strict=True))
@@ -68,11 +69,16 @@ def _place(grid: Grid, cells: np.ndarray) -> np.ndarray:
     return np.stack(np.unravel_index(cells, grid.shape), axis=-1)
 
 
+def _place_of(target: Target, grid: Grid, y: np.ndarray) -> np.ndarray:
+    """Where points y (n, dimension) are (n, axes), in cells."""
+    return grid.cell_of(target.coordinates.to_box_many(y))
+
+
 def _nearest(
-    target: Target, grid: Grid, cells: np.ndarray, y: np.ndarray, chi2: np.ndarray, tried: int
+    grid: Grid, cells: np.ndarray, place: np.ndarray, chi2: np.ndarray, tried: int
 ) -> np.ndarray:
-    """Indices (cells, tried) of the points y (n, dimension) of chi2 (n,) nearest to each cell."""
-    place = grid.cell_of(np.asarray(target.coordinates.to_box_many(y)))
+    """Indices (cells, tried) of the points nearest to each cell, of ``place`` (n, axes) and chi2
+    (n,)."""
     # A cell of distance counts like one of chi2: far away only what is much better.
     far = (chi2 + np.sum((place - at) ** 2, axis=1) for at in _place(grid, cells))
     return np.array([np.argpartition(each, tried - 1)[:tried] for each in far])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,12 +20,7 @@ from lmltdm_jax.observables.compute import Relic
 from lmltdm_jax.prediction import observable_columns
 
 from .coordinates import OMEGA_H2, Coordinates
-
-CPU_LANES, FEW_LANES = 32, 8
-"""Points evaluated side by side on a CPU: more would fall out of its cache. Few where there are no
-more, as of chains: a program of its own, in a third of the time."""
-GPU_LANES = 8192
-THREADS = 2
+from .lanes import CPU_LANES, FEW_LANES, in_lanes
 
 
 class Evaluated(NamedTuple):
@@ -75,8 +69,8 @@ class Target(eqx.Module):
     def log_stretch(self, y: jax.Array) -> jax.Array:
         """ln of how many times thicker the relic shell is at a point than where its theory error is
         the constant one, in ln Omega h2; 0 if it is that everywhere."""
-        term = next((t for t in self.likelihood.term_list if isinstance(t, RelicDensity)), None)
-        if term is None or not term.varying_error:
+        term = self._varying_error
+        if term is None:
             return jnp.zeros(())
         constant = term.relative_theory_error
         error = jnp.hypot(constant, self._relic(y).relative_error)
@@ -95,11 +89,19 @@ class Target(eqx.Module):
 
     def fit_quality(self, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(ln likelihood, pulls of all terms): what a minimiser reads, made for forward mode."""
-        # Apart, so that what nothing reads is not computed: most likelihoods read no error.
-        relic = (one_result(lambda y, i=i: self._relic(y)[i], y) for i in range(2))
-        _, evaluation = self._evaluation(y, Relic(*relic))
+        omega_h2 = one_result(lambda y: self._relic(y).omega_h2, y)
+        error = jnp.asarray(jnp.nan)  # Read by no term, and traced for a second or two.
+        if self._varying_error is not None:
+            error = one_result(lambda y: self._relic(y).relative_error, y)
+        _, evaluation = self._evaluation(y, Relic(omega_h2, error))
         log_likelihood = sum(evaluation.terms.values(), jnp.zeros(()))
         return log_likelihood, jnp.stack(list(evaluation.pulls.values()))
+
+    @property
+    def _varying_error(self) -> RelicDensity | None:
+        """The term of the relic density, if its theory error depends on the point."""
+        terms = (term for term in self.likelihood.term_list if isinstance(term, RelicDensity))
+        return next((term for term in terms if term.varying_error), None)
 
     def _relic(self, y: jax.Array) -> Relic:
         params, nuisances, _ = fence(self.coordinates.physical(y))
@@ -140,6 +142,12 @@ def _columns_lanes(target: Target, y: jax.Array):
     return jax.vmap(target.columns)(y)
 
 
+@partial(top_level_jit, runs_once=True)
+def _columns_once(target: Target, y: jax.Array) -> dict[str, jax.Array]:
+    """Of few points: for them compilation is what counts."""
+    return jax.vmap(target.columns)(y)
+
+
 @top_level_jit
 def _upper_lanes(target: Target, y: jax.Array):
     return jax.vmap(target.to_upper_branch)(y)
@@ -155,27 +163,13 @@ def evaluate(target: Target, y: np.ndarray) -> Evaluated:
     return Evaluated(np.asarray(y), *in_lanes(_evaluate_lanes, target, y))
 
 
+def compile_target(target: Target) -> None:
+    """Compile :func:`evaluate` for many points."""
+    evaluate(target, np.zeros((CPU_LANES, target.dimension)))
+
+
 def columns(target: Target, y: np.ndarray) -> dict[str, np.ndarray]:
     """:meth:`Target.columns` of points (..., dimension), arrays (...)."""
-    found = in_lanes(_columns_lanes, target, y.reshape(-1, y.shape[-1]))
+    rows = y.reshape(-1, y.shape[-1])
+    found = in_lanes(_columns_lanes if len(rows) > FEW_LANES else _columns_once, target, rows)
     return {name: column.reshape(y.shape[:-1]) for name, column in found.items()}
-
-
-def in_lanes(function: Callable, target: Any, *rows: np.ndarray) -> Any:
-    """``function(target, *rows)`` over arrays (n, ...) in calls of one shape, or that for few."""
-    n = len(rows[0])
-    lanes = CPU_LANES if n > FEW_LANES else FEW_LANES
-    lanes = lanes if jax.default_backend() == "cpu" else GPU_LANES
-
-    def work(start: int):
-        pieces = [array[start : start + lanes] for array in rows]
-        count = len(pieces[0])
-        padded = [np.concatenate([p, np.repeat(p[-1:], lanes - count, axis=0)]) for p in pieces]
-        out = function(target, *map(jnp.asarray, padded))
-        return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], out)
-
-    starts = range(0, n, lanes)
-    # JAX releases the interpreter lock; one call leaves a second core a third idle.
-    with ThreadPoolExecutor(THREADS) as pool:
-        parts = [work(starts[0]), *pool.map(work, starts[1:])]
-    return jax.tree.map(lambda *a: np.concatenate(a), *parts)

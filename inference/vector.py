@@ -25,8 +25,8 @@ from lmltdm_jax.likelihoods.total import Likelihood
 from lmltdm_jax.numerics.compiling import top_level_jit
 
 from .fit import build_target
+from .lanes import CPU_LANES, GPU_LANES
 from .prior import Prior
-from .target import CPU_LANES, GPU_LANES
 
 
 class VectorPosterior:

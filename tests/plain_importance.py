@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from lmltdm_jax.inference import fit
 from lmltdm_jax.inference.importance import Importance
-from lmltdm_jax.inference.target import Target, evaluate, in_lanes
+from lmltdm_jax.inference.lanes import in_lanes
+from lmltdm_jax.inference.target import Target, evaluate
 from scipy.ndimage import gaussian_filter
 from scipy.stats import t as student
 
@@ -200,13 +201,13 @@ def fitted_to_the_end(target: Target) -> fit.Fit:
 def of_chains(target: Target, fitted: fit.Fit) -> Weighted:
     """One draw of every block: within it they are nearly the same."""
     y = fitted.draws.y[:, :: fitted.settings.nuts.transitions].reshape(-1, target.dimension)
-    x = np.asarray(target.coordinates.to_box_many(y))
+    x = target.coordinates.to_box_many(y)
     return Weighted(x, np.full(len(x), 1.0 / len(x)))
 
 
 def of_weighted(target: Target, found: Importance) -> Weighted:
     """The weighted draws of a fit."""
-    return Weighted(np.asarray(target.coordinates.to_box_many(found.points.y)), found.weights)
+    return Weighted(target.coordinates.to_box_many(found.points.y), found.weights)
 
 
 def distance(a: Weighted, b: Weighted, axis: int) -> float:

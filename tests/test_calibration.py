@@ -107,7 +107,7 @@ def ranked(target: Target, truth: np.ndarray, seed: int) -> np.ndarray:
     fit = run(target, SETTINGS, seed)
     y = fit.draws.y[:, THIN - 1 :: THIN].reshape(-1, target.dimension)
     both = evaluate(target, np.concatenate([truth[None], y]))
-    x = np.asarray(target.coordinates.to_box_many(both.y))
+    x = target.coordinates.to_box_many(both.y)
     quantities = np.column_stack([x, both.log_likelihood])
     below = np.sum(quantities[1:] < quantities[0], axis=0)
     # Uniform on [0, 1] if the rank is on {0, ..., n}.

@@ -161,7 +161,7 @@ def test_every_cell_gets_starts(plain):
     np.testing.assert_array_equal(np.unique(between), cells)
     assert len(kinds) > 2 and len(between) == 2 * len(np.unique(between))
     for at, y in ((near, first), (cells, second), (between, third)):
-        x = np.asarray(target.coordinates.to_box_many(y))
+        x = target.coordinates.to_box_many(y)
         places = np.stack(np.unravel_index(at, grid.shape), axis=-1)
         np.testing.assert_allclose(grid.cell_of(x), places, atol=1e-9)
     everything = grid.projected(np.tile(pool.y, (len(near), 1)), np.repeat(near, len(pool.y)))

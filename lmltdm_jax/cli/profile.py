@@ -49,7 +49,6 @@ def profile(
     )
     from lmltdm_jax.inference import fit as fitting  # pyright: ignore[reportMissingImports]
     from lmltdm_jax.inference import profile as profiling  # pyright: ignore[reportMissingImports]
-    from lmltdm_jax.inference.ahead import ahead  # pyright: ignore[reportMissingImports]
     from lmltdm_jax.likelihoods.forecast import Forecast
     from lmltdm_jax.models import find_model
 
@@ -62,13 +61,11 @@ def profile(
     profile_grid.Grid.over(target.coordinates.prior, names, settings.size)
     target = profile_grid.scannable(target, names)
     made_folder(output)
-    programs = [] if forecasts else ahead(partial(fisher.compile_errors, target))
+    hessian = (lambda: None) if forecasts else partial(fisher.compile_errors, target)
     with Display() as display:
         try:
-            found = profiling.run(target, settings, seed, output, display)
-            display("errors", 0.0, "compiling the Hessian")
-            for program in programs:
-                program.result()
+            found = profiling.run(target, settings, seed, output, display, hessian)
+            display("errors", 0.0, "the Hessian")
             errors = fisher.at_best_fit(target, found.best.y[0], found.columns, forecasts)
         except KeyboardInterrupt:
             display.close()
