@@ -89,11 +89,16 @@ class Target(eqx.Module):
 
     def fit_quality(self, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(ln likelihood, pulls of all terms): what a minimiser reads, made for forward mode."""
+
+        def error(y: jax.Array) -> jax.Array:
+            return self._relic(y).relative_error
+
+        # Apart, so that what nothing reads is not computed: most likelihoods read no error, for
+        # which reverse mode would be traced for seconds.
+        read = self._varying_error is not None
         omega_h2 = one_result(lambda y: self._relic(y).omega_h2, y)
-        error = jnp.asarray(jnp.nan)  # Read by no term, and traced for a second or two.
-        if self._varying_error is not None:
-            error = one_result(lambda y: self._relic(y).relative_error, y)
-        _, evaluation = self._evaluation(y, Relic(omega_h2, error))
+        relic = Relic(omega_h2, one_result(error, y) if read else error(y))
+        _, evaluation = self._evaluation(y, relic)
         log_likelihood = sum(evaluation.terms.values(), jnp.zeros(()))
         return log_likelihood, jnp.stack(list(evaluation.pulls.values()))
 

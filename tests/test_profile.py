@@ -137,13 +137,13 @@ def test_what_is_not_free_stays(plain):
 
 def test_no_basin_is_missed(plain):
     """Neighbours carry the deeper of two basins to every cell; both are known."""
-    target = toy(Basins, plain)
+    target, told = toy(Basins, plain), []
     settings = profiling.ProfileSettings(("m_h1", "m_zp"), 12, particles=64, moves=2)
-    found = profiling.run(target, settings, seed=1)
+    found = profiling.run(target, settings, seed=1, compile_last=lambda: told.append("last"))
     u = (np.arange(12) + 0.5) / 12
     least = np.minimum(10.0 * u, 6.0)[:, None] + ((u - 0.5) / 0.2) ** 2
     np.testing.assert_allclose(found.cells.chi2.reshape(12, 12), least, atol=1e-2)
-    assert found.unsettled == 0 and found.delta_chi2.min() > -1e-3
+    assert found.unsettled == 0 and found.delta_chi2.min() > -1e-3 and told == ["last"]
 
 
 def test_every_cell_gets_starts(plain):
