@@ -9,11 +9,11 @@
 3. The cells between start again from the nearest of these minima: in each chart from the best, and
    of these from the two lowest.
 4. Sweeps: a cell starts again from minima of its neighbours, two that lie apart, and from its own
-   where that had not converged, and keeps what is lowest, until nothing is lower, nor after all
-   that have not converged went on to the end. So a basin that one cell has found spreads to all
-   cells that it reaches, and most steps are taken from near a minimum. A minimum that goes to the
-   next mass takes its own masses along at their ratios or leaves them: poles and thresholds lie at
-   ratios.
+   where that had not converged, and keeps what is lowest, until nothing is lower, nor after those
+   that have not converged went on to the end, each once unless it improves. So a basin that one
+   cell has found spreads to all cells that it reaches, and most steps are taken from near a
+   minimum. A minimum that goes to the next mass takes its own masses along at their ratios or
+   leaves them: poles and thresholds lie at ratios.
 5. The best fit (:mod:`best_fit`), with nothing fixed, from the lowest cells and points of the pool.
 
 What is moved to another cell is put onto the relic shell there if that is lower. In 3 and 4 a start
@@ -84,8 +84,8 @@ class State:
     improved: Any = None
     """cells whose chi2 fell in the last sweep by more than ``IMPROVED``"""
     sweeps: int = 0
-    polished: bool = False
-    """whether that one was over all that had not converged"""
+    polished: Any = None
+    """cells that have gone on to the end and not improved since"""
     best: Any = None
     wall_s: float = 0.0
 
@@ -162,10 +162,12 @@ def run(
     programs[0].result()
     if state.cells is None:
         first = _first_minima(target, grid, begin, settings, rng, progress)
-        state = checkpoint.keep(cells=first, improved=np.ones(len(first.y), bool))
-    while state.sweeps < settings.sweeps and (state.improved.any() or not state.polished):
-        after, polished = _swept(target, grid, state, settings, covariance, progress)
+        every = np.ones(len(first.y), bool)
+        state = checkpoint.keep(cells=first, improved=every, polished=~every)
+    while state.sweeps < settings.sweeps and (state.improved.any() or _unpolished(state).any()):
+        after = _swept(target, grid, state, settings, covariance, progress)
         improved = state.cells.chi2 - after.chi2 > IMPROVED
+        polished = (state.polished | ~state.improved.any()) & ~improved
         state = checkpoint.keep(
             cells=after, improved=improved, sweeps=state.sweeps + 1, polished=polished
         )
@@ -248,13 +250,14 @@ def _swept(
     settings: ProfileSettings,
     covariance: np.ndarray,
     progress: Progress,
-) -> tuple[Minima, bool]:
-    """The minima after another sweep, and whether it was over all that had not converged: it is
+) -> Minima:
+    """The minima after another sweep; one over all that have not converged, nor gone on to the end,
     when nothing has improved."""
     before, polish = state.cells, not state.improved.any()
-    cells = np.flatnonzero(~before.converged & (state.improved | polish))
+    unpolished = _unpolished(state)
+    cells = np.flatnonzero(unpolished if polish else unpolished & state.improved)
     y, steps = before.y[cells], MAX_STEPS
-    if polish and len(cells):
+    if polish:
         # At a pole or threshold they are in each other's way; those lie at ratios of masses.
         without_masses = grid.free.copy()
         without_masses[target.coordinates.prior.masses] = False
@@ -263,9 +266,14 @@ def _swept(
         more, begin = starts.from_neighbours(target, grid, before, state.improved, covariance)
         cells, y, steps = np.append(more, cells), np.concatenate([begin, y]), settings.long
     if not len(cells):
-        return before, polish
+        return before
     told = _told(progress, "sweep", f"sweep {state.sweeps + 1}", len(cells))
-    return _lowered(target, grid, before, cells, y, steps, told), polish
+    return _lowered(target, grid, before, cells, y, steps, told)
+
+
+def _unpolished(state: State) -> np.ndarray:
+    """Cells (n,) that have not converged nor gone on to the end since they last improved."""
+    return ~state.cells.converged & ~state.polished
 
 
 def _lowered(
