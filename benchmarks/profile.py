@@ -69,7 +69,7 @@ def main() -> None:
         begun = time.process_time()
         rows.append((name, minimise(target, starts, grid.free, steps=steps)))
         rows[-1] += (1e3 * (time.process_time() - begun) / len(cells),)
-    x = np.asarray(target.coordinates.to_box_many(starts[: options.minuit]))
+    x = target.coordinates.to_box_many(starts[: options.minuit])
     theirs, calls, seconds = migrad(target, x, grid.free)
 
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {options.preset}")

@@ -1,14 +1,18 @@
 """Which minima of its neighbours a cell of a profile starts from in a sweep."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from lmltdm_jax.inference import fit
+from lmltdm_jax.inference import profile as profiling
 from lmltdm_jax.inference import profile_starts as starts
 from lmltdm_jax.inference.charts import Charts, numbers
 from lmltdm_jax.inference.minimise import Minima, chi2_of
 from lmltdm_jax.inference.profile_grid import Grid
+from lmltdm_jax.inference.progress import silent
 from lmltdm_jax.inference.target import evaluate
 
 
@@ -61,3 +65,24 @@ def test_starts_of_a_cell_lie_apart(target, minima):
     for cell in np.unique(cells):
         one, *others = away[cells == cell]
         assert all(np.sum((one - other) ** 2) > 1.0 for other in others)
+
+
+def test_what_has_gone_on_to_its_end_does_not_go_on_again(target, minima, monkeypatch):
+    """When nothing improves: of 16 cells 6 have, and 4 have converged."""
+    grid, found = minima
+    number, begun = np.arange(16), []
+
+    def nowhere(target, y, free, told=silent, steps=0, bar=None):
+        begun.append(y)
+        return Minima(y, np.full(len(y), np.inf), np.zeros(len(y), int), np.zeros(len(y), bool))
+
+    monkeypatch.setattr(profiling, "minimise", nowhere)
+    cells = dataclasses.replace(found, converged=number >= 12)
+    state = profiling.State(cells=cells, improved=number < 0, polished=number < 6)
+    settings = profiling.ProfileSettings(grid.names, grid.size)
+    after = profiling._swept(target, grid, state, settings, np.eye(7), silent)
+    # With the masses held, then with all free.
+    assert len(begun) == 2
+    for y in begun:
+        np.testing.assert_array_equal(y, found.y[6:12])
+    np.testing.assert_array_equal(after.y, found.y)
