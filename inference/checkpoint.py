@@ -16,6 +16,8 @@ from lmltdm_jax.errors import InputError
 
 Kept = TypeVar("Kept")
 """A dataclass of what is kept, with the seconds of work in it, ``wall_s``."""
+_WRITING = 0.05
+"""Of the time of short steps, at most."""
 
 
 class Checkpoint(Generic[Kept]):
@@ -33,6 +35,8 @@ class Checkpoint(Generic[Kept]):
         self.fingerprint = fingerprint
         self.state = empty if self.path is None or not self.path.exists() else self._load(self.path)
         self._started = time.perf_counter() - self.state.wall_s  # pyright: ignore[reportAttributeAccessIssue]
+        self._next_write = 0.0
+        self._unwritten = False
 
     def keep(self, **changes: Any) -> Kept:
         """The state with changes and the time so far, on disk before it is returned.
@@ -40,11 +44,39 @@ class Checkpoint(Generic[Kept]):
         Raises:
             InputError: the file cannot be written.
         """
+        self._change(changes)
+        self.flush()
+        return self.state
+
+    def keep_often(self, **changes: Any) -> Kept:
+        """As :meth:`keep`, for short steps: on disk once the time of twenty writes has passed since
+        the last one, which is what a kill loses at most. At the end :meth:`flush` what is left.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        self._change(changes)
+        if time.perf_counter() >= self._next_write:
+            self.flush()
+        return self.state
+
+    def flush(self) -> None:
+        """What is not yet on disk.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        if self.path is not None and self._unwritten:
+            begun = time.perf_counter()
+            self._save(self.path)
+            done = time.perf_counter()
+            self._next_write = done + (done - begun) / _WRITING
+            self._unwritten = False
+
+    def _change(self, changes: dict[str, Any]) -> None:
         wall_s = time.perf_counter() - self._started
         self.state = dataclasses.replace(self.state, wall_s=wall_s, **changes)  # pyright: ignore[reportArgumentType]
-        if self.path is not None:
-            self._save(self.path)
-        return self.state
+        self._unwritten = True
 
     def _load(self, path: Path) -> Kept:
         try:

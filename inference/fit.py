@@ -1,7 +1,7 @@
 """The main job: SMC finds all modes, a flow learns them, NUTS with jumps samples them; resumable.
 
-After every stage and block the state goes to ``checkpoint.pkl`` in the output folder; the same fit
-started again there continues from it, with the same numbers it would have given in one go.
+After every stage and every few blocks the state goes to ``checkpoint.pkl`` in the output folder;
+the same fit started again there goes on from it, with the numbers it would have given in one go.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ FULL = FitSettings(
         warmup_blocks=48,
         blocks=800,
         look=40,
-        ess=1000.0,
+        ess=2500.0,
         transitions=1,
         sweeps=8,
         max_tree_depth=3,
@@ -183,7 +183,7 @@ def run(
             mixing = state.mixing
             if blocks and len(blocks) % n.look == 0:
                 mixing = worst(target.coordinates.values(_joined(blocks).y))
-            state = checkpoint.keep(
+            state = checkpoint.keep_often(
                 chains=chains, points=points, blocks=blocks, done=state.done + 1, mixing=mixing
             )
             text = f"{len(blocks) * n.transitions * n.chains} draws"
@@ -194,6 +194,8 @@ def run(
     except KeyboardInterrupt:
         if not state.blocks:
             raise
+    finally:
+        checkpoint.flush()
     progress("predict", 0.0, "observables of the draws")
     found = columns(target, _joined(state.blocks).y)
     weighted = Weighted.of(target, learned.importance, np.random.default_rng([seed, 3]))

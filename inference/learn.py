@@ -14,6 +14,7 @@ themselves, and more are drawn. How much of the posterior each chart holds is me
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -53,10 +54,12 @@ _FIRST_DRAWS = 3
 """``draws`` over those of a round that another one follows."""
 _MORE_WALKERS, _FEWER_WALKS = 2, 4
 """Of a later round, over ``walkers``, and walks: weighted draws are many, and independent."""
-_WORTH, _BATCHES = 0.3, 8
-"""Of ``draws``: what is enough in independent draws, and how many times as many there are at most.
-Chains need them: they leave a place where the density is too low only by one of larger weight, and
-a draw costs a hundredth of what a chain's transition and sweeps do."""
+_WORTH = 0.3
+"""Of the draws, in independent ones: with less there is a third round."""
+_ENOUGH, _MOST, _BATCH = 0.75, 8.0, 0.25
+"""Over ``draws``: what is enough in independent ones, how many there are at most, and how many more
+are weighted at a time. A draw costs a hundredth of what a chain's transition and sweeps do, and
+chains need them: they leave a place where the density is too low only by one of larger weight."""
 _STARTS = 5
 """Draws over those that chains start from; the others are left for them as proposals."""
 
@@ -73,7 +76,8 @@ class LearnSettings:
     """population sweeps between"""
     epochs: int
     draws: int
-    """of the mixture, weighted; up to eight times as many where few of them count"""
+    """of the mixture, weighted at first; then more, until they are worth 0.75 as many independent
+    ones or there are eight times as many"""
     rounds: int
     """times that a density is learned from walkers, the later ones from where weighted draws are;
     once more if by then they are unreliable, or from these alone if few of them count"""
@@ -199,13 +203,13 @@ def _enough(
     rng: np.random.Generator,
     progress: Callable[[float, str], None],
 ) -> Importance:
-    """``weighted``, draws of the density, and as many again until enough of them count."""
+    """``weighted``, draws of the density, and more until enough of them count."""
     draws = len(weighted.log_weights)
-    for batch in range(1, _BATCHES):
-        if weighted.effective >= _WORTH * draws:
-            break
-        progress(0.7 + 0.3 * batch / _BATCHES, "weighting more draws, because few of them count")
-        weighted = weighted.joined(importance(target, *density.draw(rng, draws)))
+    while weighted.effective < _ENOUGH * draws and len(weighted.log_weights) < _MOST * draws:
+        done = max(weighted.effective / _ENOUGH, len(weighted.log_weights) / _MOST) / draws
+        progress(0.7 + 0.3 * done, "weighting more draws")
+        more = density.draw(rng, math.ceil(_BATCH * draws))
+        weighted = weighted.joined(importance(target, *more))
     return weighted
 
 

@@ -284,51 +284,60 @@ class Sampler:
         self, chains: Chains, points: Evaluated, number: int
     ) -> tuple[Chains, Evaluated, Block]:
         """Block ``number``: NUTS transitions (recorded), then jumps (not recorded)."""
-        of = numbers(self.charts, points.y)
-        w, log_jacobian = from_y(self.charts, of, points.y)
-        energies = -(points.log_prior + points.log_likelihood + log_jacobian)
         state, steps = chains
-        state = state._replace(z=jnp.asarray(w), potential_energy=jnp.asarray(energies))
-        given = np.zeros(len(of)) if steps is None else steps[of]
-        state, trace, path = self._moved(state, of, given, points.y)
-        shape = (self.settings.chains, self.settings.transitions)
-        y = np.asarray(path)
-        drawn = evaluate(self.charts.target, y.reshape(-1, y.shape[-1]))
-        block = Block(
-            jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), drawn),
-            *(
-                np.asarray(a)
-                for a in (trace.diverging, trace.num_steps, trace.accept_prob, trace.energy)
-            ),
-        )
-        points = drawn[np.arange(shape[0]) * shape[1] + shape[1] - 1]
+        state, of, block = self._of_all(self._moved, (state, points), steps)
+        points = jax.tree.map(lambda a: a[:, -1], block.points)
         if number + 1 == self.settings.adapting:
             found = np.asarray(state.adapt_state.step_size)
             steps = pooled(found, of, len(self.charts.each))
         if steps is not None:
             points = self.proposals.offered(points, number)
-        return Chains(state, steps), self._walked(points, number), block
+        points = self._of_all(self._walked, (points,), number)
+        self._compiled = True
+        return Chains(state, steps), points, block
 
-    def _moved(self, *of_chains: Any) -> Any:
-        """:func:`_transitions` of all chains; on a CPU half of them on each of two threads."""
-
-        def work(part: int) -> Any:
-            some = jax.tree.map(lambda a: jnp.split(jnp.asarray(a), parts)[part], of_chains)
-            out = _transitions(self.charts, self.settings, self._masses, *some)
-            return jax.block_until_ready(out)
-
+    def _of_all(self, work: Callable, of_chains: tuple, *others: Any) -> Any:
+        """``work(part, *some, *others)`` of all chains; on a CPU half of them on each of two
+        threads."""
         parts = THREADS if jax.default_backend() == "cpu" else 1
         parts = parts if self.settings.chains % parts == 0 else 1
+        some = [
+            jax.tree.map(lambda a, part=part: np.split(np.asarray(a), parts)[part], of_chains)
+            for part in range(parts)
+        ]
         # Both at once would compile twice.
-        first = [] if self._compiled else [work(0)]
-        self._compiled = True
+        first = [] if self._compiled else [work(0, *some[0], *others)]
         with ThreadPoolExecutor(parts) as pool:
-            found = [*first, *pool.map(work, range(len(first), parts))]
-        return jax.tree.map(lambda *a: jnp.concatenate(a), *found)
+            left = range(len(first), parts)
+            found = [*first, *pool.map(lambda part: work(part, *some[part], *others), left)]
+        return jax.tree.map(lambda *a: np.concatenate(a), *found)
 
-    def _walked(self, points: Evaluated, number: int) -> Evaluated:
-        """Points after population sweeps, each inside its chart."""
-        rng = np.random.default_rng([self.proposals.seed, 4, number])
+    def _moved(
+        self, part: int, state: HMCState, points: Evaluated, steps: np.ndarray | None
+    ) -> tuple[HMCState, np.ndarray, Block]:
+        """(state, charts of the points, block) of some chains after their transitions."""
+        of = numbers(self.charts, points.y)
+        w, log_jacobian = from_y(self.charts, of, points.y)
+        energies = -(points.log_prior + points.log_likelihood + log_jacobian)
+        state = state._replace(z=w, potential_energy=energies)
+        given = np.zeros(len(of)) if steps is None else steps[of]
+        state, trace, path = _transitions(
+            self.charts, self.settings, self._masses, state, of, given, points.y
+        )
+        y = np.asarray(path)
+        drawn = evaluate(self.charts.target, y.reshape(-1, y.shape[-1]))
+        block = Block(
+            jax.tree.map(lambda a: a.reshape(*y.shape[:2], *a.shape[1:]), drawn),
+            *(
+                np.asarray(a)
+                for a in (trace.diverging, trace.num_steps, trace.accept_prob, trace.energy)
+            ),
+        )
+        return state, of, block
+
+    def _walked(self, part: int, points: Evaluated, number: int) -> Evaluated:
+        """Points of some chains after population sweeps, each inside its chart."""
+        rng = np.random.default_rng([self.proposals.seed, 4, number, part])
         of = numbers(self.charts, points.y)
         w, log_jacobian = from_y(self.charts, of, points.y)
         walked = Evaluated(w, points.log_prior + log_jacobian, points.log_likelihood)

@@ -20,7 +20,7 @@ from lmltdm_jax.observables.compute import Relic
 from lmltdm_jax.prediction import observable_columns
 
 from .coordinates import OMEGA_H2, Coordinates
-from .lanes import CPU_LANES, FEW_LANES, in_lanes
+from .lanes import CPU_LANES, FEW, in_lanes
 
 
 class Evaluated(NamedTuple):
@@ -176,5 +176,5 @@ def compile_target(target: Target) -> None:
 def columns(target: Target, y: np.ndarray) -> dict[str, np.ndarray]:
     """:meth:`Target.columns` of points (..., dimension), arrays (...)."""
     rows = y.reshape(-1, y.shape[-1])
-    found = in_lanes(_columns_lanes if len(rows) > FEW_LANES else _columns_once, target, rows)
+    found = in_lanes(_columns_lanes if len(rows) > FEW else _columns_once, target, rows)
     return {name: column.reshape(y.shape[:-1]) for name, column in found.items()}

@@ -188,7 +188,7 @@ def test_weights_that_are_not_reliable_ask_for_one_more_round(monkeypatch, few, 
         return found
 
     monkeypatch.setattr(learning, "importance", spoil)
-    monkeypatch.setattr(learning, "_BATCHES", 1)
+    monkeypatch.setattr(learning, "_MOST", 1.0)
     target, n = UnequalMixture(), 256
     y = np.random.default_rng(11).normal(-2.0, 1.0, (n, 4))
     stage = smc.Stage(1.0, -4 * np.log(2 * BOX), evaluate(target, y), 1.0, 1)
@@ -223,9 +223,14 @@ def test_the_last_flow_is_fitted_to_the_weighted_draws():
     assert len(few.density.parts) == 3 and few.density.parts[0] is not kinds[0]
 
 
-@pytest.mark.parametrize(("spread", "batches"), [(0.1, 1), (1.3, 2), (4.0, 8)])
-def test_more_is_drawn_where_few_draws_count(monkeypatch, spread, batches):
-    """Weights log-normal: exp(-spread^2) of the draws count, of 30 % that are enough."""
+@pytest.mark.parametrize(
+    ("spread", "least", "most"),
+    [(0.1, 4000, 4000), (0.8, 5000, 7000), (1.2, 11_000, 15_000), (4.0, 32_000, 32_000)],
+)
+def test_more_is_drawn_where_few_draws_count(monkeypatch, spread, least, most):
+    """Weights log-normal: exp(-spread^2) of the draws count. With 30 % no other round follows; more
+    are drawn by a quarter until they are worth 75 % of the first 4000, or are eight times as many.
+    """
     seen, rng = [], np.random.default_rng(13)
 
     def spread_out(target, y, log_density):
@@ -240,12 +245,15 @@ def test_more_is_drawn_where_few_draws_count(monkeypatch, spread, batches):
     settings = dataclasses.replace(SETTINGS, walkers=n, walks=3, epochs=1, draws=4000)
     learned = learn(target, stage, settings, 0)
     # The draws of the round before are not of the last density.
-    seen = seen[1:] if batches > 1 else seen
-    assert len(seen) == batches
+    seen = seen[1:] if np.exp(-(spread**2)) < 0.3 else seen
+    assert [len(y) for y in seen] == [4000] + [1000] * (len(seen) - 1)
     np.testing.assert_array_equal(learned.importance.points.y, np.concatenate(seen))
-    enough = learned.importance.effective > 0.3 * 4000
-    assert enough if batches < 8 else not enough
-    assert len(learned.unused.log_weights) == 0.8 * 4000 * batches
+    drawn = len(learned.importance.log_weights)
+    assert least <= drawn <= most
+    assert (learned.importance.effective >= 0.75 * 4000) == (drawn < 32_000)
+    if drawn > 4000:
+        assert learned.importance[: drawn - 1000].effective < 0.75 * 4000
+    assert len(learned.unused.log_weights) == 0.8 * drawn
 
 
 @pytest.fixture(scope="module")
