@@ -92,12 +92,12 @@ def dynesty(post: VectorPosterior, minutes: float) -> list[str]:
         queue_size=pool.size,
         rstate=np.random.default_rng(0),
     )
-    left = np.inf
+    left, done = np.inf, True
     for result in sampler.sample(dlogz=0.1):
         left = result.delta_logz
         if time.perf_counter() - begun > 60.0 * minutes:
+            done = False
             break
-    done = left <= 0.1
     for _ in sampler.add_live_points():
         pass
     seconds, found = time.perf_counter() - begun, sampler.results

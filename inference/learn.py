@@ -56,7 +56,7 @@ _MORE_WALKERS, _FEWER_WALKS = 2, 4
 """Of a later round, over ``walkers``, and walks: weighted draws are many, and independent."""
 _WORTH = 0.3
 """Of the draws, in independent ones: with less there is a third round."""
-_ENOUGH, _MOST, _BATCH = 0.75, 8.0, 0.25
+_ENOUGH, _MOST, _BATCH = 1.25, 8.0, 0.25
 """Over ``draws``: what is enough in independent ones, how many there are at most, and how many more
 are weighted at a time. A draw costs a hundredth of what a chain's transition and sweeps do, and
 chains need them: they leave a place where the density is too low only by one of larger weight."""
@@ -76,8 +76,8 @@ class LearnSettings:
     """population sweeps between"""
     epochs: int
     draws: int
-    """of the mixture, weighted at first; then more, until they are worth 0.75 as many independent
-    ones or there are eight times as many"""
+    """of the mixture, weighted at first; then more, until they are worth 1.25 times as many
+    independent ones or there are eight times as many"""
     rounds: int
     """times that a density is learned from walkers, the later ones from where weighted draws are;
     once more if by then they are unreliable, or from these alone if few of them count"""

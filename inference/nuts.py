@@ -292,28 +292,29 @@ class Sampler:
             steps = pooled(found, of, len(self.charts.each))
         if steps is not None:
             points = self.proposals.offered(points, number)
-        points = self._of_all(self._walked, (points,), number)
+        members = np.arange(self.settings.chains)
+        points = self._of_all(self._walked, (members, points), number)
         self._compiled = True
         return Chains(state, steps), points, block
 
     def _of_all(self, work: Callable, of_chains: tuple, *others: Any) -> Any:
-        """``work(part, *some, *others)`` of all chains; on a CPU half of them on each of two
-        threads."""
+        """``work(*of_chains, *others)``, arrays (chains, ...) out of such arrays; on a CPU half of
+        the chains on each of two threads."""
         parts = THREADS if jax.default_backend() == "cpu" else 1
         parts = parts if self.settings.chains % parts == 0 else 1
-        some = [
-            jax.tree.map(lambda a, part=part: np.split(np.asarray(a), parts)[part], of_chains)
-            for part in range(parts)
-        ]
+
+        def of_some(part: int) -> Any:
+            some = jax.tree.map(lambda a: np.split(np.asarray(a), parts)[part], of_chains)
+            return work(*some, *others)
+
         # Both at once would compile twice.
-        first = [] if self._compiled else [work(0, *some[0], *others)]
+        first = [] if self._compiled else [of_some(0)]
         with ThreadPoolExecutor(parts) as pool:
-            left = range(len(first), parts)
-            found = [*first, *pool.map(lambda part: work(part, *some[part], *others), left)]
+            found = [*first, *pool.map(of_some, range(len(first), parts))]
         return jax.tree.map(lambda *a: np.concatenate(a), *found)
 
     def _moved(
-        self, part: int, state: HMCState, points: Evaluated, steps: np.ndarray | None
+        self, state: HMCState, points: Evaluated, steps: np.ndarray | None
     ) -> tuple[HMCState, np.ndarray, Block]:
         """(state, charts of the points, block) of some chains after their transitions."""
         of = numbers(self.charts, points.y)
@@ -335,9 +336,9 @@ class Sampler:
         )
         return state, of, block
 
-    def _walked(self, part: int, points: Evaluated, number: int) -> Evaluated:
+    def _walked(self, members: np.ndarray, points: Evaluated, number: int) -> Evaluated:
         """Points of some chains after population sweeps, each inside its chart."""
-        rng = np.random.default_rng([self.proposals.seed, 4, number, part])
+        rng = np.random.default_rng([self.proposals.seed, 4, number, members[0]])
         of = numbers(self.charts, points.y)
         w, log_jacobian = from_y(self.charts, of, points.y)
         walked = Evaluated(w, points.log_prior + log_jacobian, points.log_likelihood)
