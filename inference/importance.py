@@ -26,8 +26,9 @@ from .target import Evaluated, Target, evaluate
 
 _LEAST_TAIL = 4
 """Weights to which no distribution is fitted."""
-_KEPT = 4.0
-"""Draws kept for each independent one they are worth, at most."""
+_KEPT, _MOST_KEPT = 4.0, 100_000
+"""Draws kept for each independent one they are worth, and in all, at most: observables are computed
+of them, and they fill the files."""
 _NOTHING = -700.0
 """ln of a weight over the largest one that is none: ArviZ has no infinities."""
 PARETO_K_MAX = 0.7
@@ -94,13 +95,13 @@ class Importance:
 
     def thinned(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Rows (k,) of the draws that count, and weights (k,) for them, sum 1; k is at most
-        ``_KEPT`` times :attr:`effective`.
+        ``_KEPT`` times :attr:`effective`, and ``_MOST_KEPT``.
 
         Of draws lighter than one in so many, every one stays with a probability in proportion and
         then weighs as much as that: sums over the posterior keep their expectation.
         """
         weights = self.weights
-        least = 1.0 / (_KEPT * self.effective)
+        least = 1.0 / min(_KEPT * self.effective, _MOST_KEPT)
         edges = np.cumsum(np.minimum(weights / least, 1.0)) + rng.uniform()
         rows = np.flatnonzero(np.diff(np.floor(edges), prepend=0.0) > 0.0)
         kept = np.maximum(weights[rows], least)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from lmltdm_jax.inference import importance as weighting
 from lmltdm_jax.inference.importance import PARETO_K_MAX, Importance, smoothed
 from lmltdm_jax.inference.target import Evaluated
 
@@ -81,7 +82,8 @@ def test_weights_that_cannot_be_smoothed_stay(log_weights, k):
     assert weights.sum() == pytest.approx(1.0) and np.all(weights >= 0.0)
 
 
-def test_thinned_draws_keep_sums_and_most_of_their_worth():
+@pytest.mark.parametrize("fewer", [False, True])
+def test_thinned_draws_keep_sums_and_most_of_their_worth(monkeypatch, fewer):
     """Sums of four functions over 200 ways to thin: unbiased, to four errors of the mean each (one
     of 4000 seeds fails), and heavy draws as they are."""
     rng = np.random.default_rng(5)
@@ -89,13 +91,17 @@ def test_thinned_draws_keep_sums_and_most_of_their_worth():
     log_w[rng.integers(N, size=N // 5)] = -np.inf
     whole = draws(log_w)
     x = np.stack([rng.standard_normal(N), log_w > 2.0, log_w < 0.0, np.arange(N) / N])
-    expected, least = x @ whole.weights, 1.0 / (4.0 * whole.effective)
+    most, worth = (1.5, 0.6) if fewer else (4.0, 0.85)
+    most *= whole.effective
+    if fewer:
+        monkeypatch.setattr(weighting, "_MOST_KEPT", most)
+    expected, least = x @ whole.weights, 1.0 / most
     found = []
     for _ in range(200):
         rows, weights = whole.thinned(rng)
-        assert len(rows) <= 4.0 * whole.effective < N and len(set(rows)) == len(rows)
+        assert len(rows) <= most < N and len(set(rows)) == len(rows)
         assert weights.sum() == pytest.approx(1.0) and np.all(np.isfinite(log_w[rows]))
-        assert 1.0 / np.sum(weights**2) > 0.85 * whole.effective
+        assert 1.0 / np.sum(weights**2) > worth * whole.effective
         assert set(np.flatnonzero(whole.weights > least)) <= set(rows)
         found.append(x[:, rows] @ weights)
     error = np.std(found, axis=0) / np.sqrt(200) + 1e-12
