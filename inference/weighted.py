@@ -1,8 +1,8 @@
 """Weighted draws of the posterior: what a fit knows best.
 
 Draws of the learned density are independent and count by their weights (:mod:`importance`). They
-are worth ten times and more what the chains of the same fit are, which are there to check them:
-both must agree.
+are worth 8 to 40 times what the chains of the same fit are, which are there to check them: both
+must agree.
 """
 
 from __future__ import annotations
