@@ -20,7 +20,6 @@ import emcee
 import jax
 import numpy as np
 from dynesty import NestedSampler
-from dynesty.utils import resample_equal
 from lmltdm_jax.inference import fit as fitting
 from lmltdm_jax.inference.convergence import worst
 from lmltdm_jax.inference.diagnostics import summarize
@@ -34,11 +33,13 @@ _WALKERS, _BLOCK, _LIVE, _STEPS = 64, 100, 500, 60
 _MASSES = ("m_h1", "m_zp", "m_x")
 
 
-def shares(post: VectorPosterior, m_h1: np.ndarray, m_zp: np.ndarray, m_x: np.ndarray) -> list[str]:
-    """Of draws (masses in GeV): m_h1 below m_B - m_K; m_zp between 1.95 and 4.5 m_x."""
-    sm = post.likelihood.sm
-    two_body = np.mean(m_h1 < float(sm.m_bplus - sm.m_kplus))
-    resonance = np.mean((m_zp > 1.95 * m_x) & (m_zp < 4.5 * m_x))
+def shares(
+    post: VectorPosterior, masses: list[np.ndarray], weights: np.ndarray | None = None
+) -> list[str]:
+    """Of draws (``_MASSES`` in GeV): m_h1 below m_B - m_K; m_zp between 1.95 and 4.5 m_x."""
+    sm, (m_h1, m_zp, m_x) = post.likelihood.sm, masses
+    two_body = np.average(m_h1 < float(sm.m_bplus - sm.m_kplus), weights=weights)
+    resonance = np.average((m_zp > 1.95 * m_x) & (m_zp < 4.5 * m_x), weights=weights)
     return [f"{two_body:.2f}", f"{resonance:.3f}"]
 
 
@@ -56,13 +57,13 @@ def ours(post: VectorPosterior, quick: bool) -> list[list[str]]:
     fit = fitting.run(target, settings, 0, progress=progress)
     posterior = Posterior.of(fit)
     seconds = time.perf_counter() - begun
-    values = target.coordinates.values(fit.learned.population.y)
-    weighted_shares = shares(post, *(np.asarray(values[name]) for name in _MASSES))
+    kept = posterior.weighted
+    weighted_shares = shares(post, [kept.parameters[name] for name in _MASSES], kept.weights)
     summary = summarize(posterior)
     least = min(row["ess_bulk"] for row in summary["parameters"].values())
     r_hat = max(row["r_hat"] for row in summary["parameters"].values())
     log_z = f"{summary['log_evidence']:.3f} ± {summary['log_evidence_error']:.3f}"
-    found = shares(post, *(posterior.parameters[name] for name in _MASSES))
+    found = shares(post, [posterior.parameters[name] for name in _MASSES])
     weighted = fit.learned.importance
     state = f"{weighted.efficiency:.0%} of {summary['importance_draws']} count"
     return [
@@ -102,8 +103,8 @@ def dynesty(post: VectorPosterior, minutes: float) -> list[str]:
         pass
     seconds, found = time.perf_counter() - begun, sampler.results
     weights = found.importance_weights()
-    draws = resample_equal(found.samples, weights, rstate=np.random.default_rng(1))
-    found_shares = shares(post, *(draws[:, post.names.index(name)] for name in _MASSES))
+    masses = [found.samples[:, post.names.index(name)] for name in _MASSES]
+    found_shares = shares(post, masses, weights)
     log_z = f"{found.logz[-1]:.3f} ± {found.logzerr[-1]:.3f}" if done else ""
     state = "finished" if done else f"stopped with ln Z to go {left:.2g}"
     ess = 1.0 / np.sum(weights**2)
@@ -138,7 +139,7 @@ def run_emcee(post: VectorPosterior, minutes: float) -> list[str]:
     chains = sampler.get_chain().swapaxes(0, 1)
     chains = chains[:, chains.shape[1] // 2 :]
     mixing = worst(dict(zip(post.names, np.moveaxis(chains, -1, 0), strict=True)))
-    found = shares(post, *(10.0 ** chains[..., post.names.index(name)] for name in _MASSES))
+    found = shares(post, [10.0 ** chains[..., post.names.index(name)] for name in _MASSES])
     calls = _WALKERS * sampler.iteration
     state = f"r_hat {mixing.r_hat:.2f}, {calls} calls"
     return row("emcee (DE)", seconds, mixing.ess_bulk, found, "", state)
