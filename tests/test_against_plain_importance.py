@@ -20,7 +20,8 @@ from plain_importance import (
     weighted,
 )
 
-pytestmark = pytest.mark.slow
+# The first test makes what all compare, 24 minutes beside other work.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module", params=["talk2024", "current"])

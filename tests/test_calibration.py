@@ -155,6 +155,7 @@ def test_ranks_of_a_posterior_too_narrow_are_noticed():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_ranks_of_the_truth_are_uniform():
     """Fails by chance once in a thousand times."""
     p = p_values(simulated_fits(DATA_SETS))
