@@ -1,6 +1,6 @@
 """Cost of a cell of a profile: ours against iminuit's migrad with numerical gradients, in one run.
 
-    python benchmarks/profile.py [--cells 256] [--minuit 16] [--preset talk2024]
+    python benchmarks/profile.py [--cells 256] [--minuit 256] [--preset talk2024]
 
 Cells are drawn at random from the 50 x 50 plane (m_h1, sin theta). Both start from the same point,
 the best of the SMC's population moved to the cell, and call the same likelihood, compiled. iminuit
@@ -54,7 +54,7 @@ def migrad(target, starts: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cells", type=int, default=256)
-    parser.add_argument("--minuit", type=int, default=16)
+    parser.add_argument("--minuit", type=int, default=256)
     parser.add_argument("--preset", default="talk2024")
     options = parser.parse_args()
     target = fitting.build_target(options.preset)
