@@ -45,6 +45,8 @@ _DAMPING, _LEAST, _HOPELESS = 0.1, 1e-6, 1e8
 """At first, the least, and where a start is given up."""
 _STARTS_PER_LANE = 32
 """Starts a compiled call, over its lanes."""
+_SCANNED = 2
+"""Axes of which no slope is taken unless all are free."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,20 +159,35 @@ class _Lane(NamedTuple):
 
 
 def _derivatives(target: Target, bounds: Bounds, free: jax.Array, v: jax.Array) -> tuple:
-    """(chi2, gradient of chi2/2, curvature) at v; what is not free has no slope."""
-    n = len(target.coordinates.prior.parameters)
+    """(chi2, gradient of chi2/2, curvature) at v (lanes, dimension), along what is free.
+
+    Slopes are taken along ``_SCANNED`` axes less than there are: once round the loop in a plane,
+    twice where all are free, with one program.
+    """
+    n, (lanes, dimension) = len(target.coordinates.prior.parameters), v.shape
 
     def parts(v: jax.Array) -> tuple[jax.Array, jax.Array]:
         log_likelihood, pulls = target.fit_quality(bounds.to_y(v))
         return 0.5 * jnp.sum(v[n:] ** 2) - log_likelihood, jnp.concatenate([pulls, v[n:]])
 
-    def both(v: jax.Array) -> tuple:
-        found = parts(v)
-        return found, found[0]
+    def along(v: jax.Array, directions: jax.Array) -> tuple:
+        one = jax.vmap(lambda d: jax.jvp(parts, (v,), (d,)), out_axes=((None, None), 0))
+        (half, _), slopes = one(directions)
+        return half, *slopes
 
-    (gradient, slopes), half = jax.jacfwd(both, has_aux=True)(v)
-    slopes = jnp.where(free, slopes, 0.0)
-    return 2.0 * half, jnp.where(free, gradient, 0.0), slopes.T @ slopes
+    def further(turn: int, found: tuple) -> tuple:
+        axes = jax.lax.dynamic_slice(order, (turn * width,), (width,))
+        half, *new = jax.vmap(along, (0, None))(v, jax.nn.one_hot(axes, dimension))
+        parts = zip(found[1:], new, strict=True)
+        return half, *(old.at[:, axes].set(rows, mode="drop") for old, rows in parts)
+
+    width = max(dimension - _SCANNED, 1)
+    order = jnp.flatnonzero(free, size=dimension + width, fill_value=dimension)
+    pulls = jax.eval_shape(parts, v[0])[1].shape
+    nothing = jnp.zeros(lanes), jnp.zeros(v.shape), jnp.zeros((*v.shape, *pulls))
+    turns = jnp.maximum(1, (jnp.sum(free) + width - 1) // width)
+    half, gradient, slopes = jax.lax.fori_loop(0, turns, further, nothing)
+    return 2.0 * half, gradient, slopes @ slopes.mT
 
 
 @top_level_jit
@@ -203,11 +220,12 @@ def _minimise_queue(
         matrix = jnp.where(inner, lane.curvature + jnp.diag(ridge), jnp.eye(len(held)))
         return -jnp.linalg.solve(matrix, jnp.where(held, 0.0, lane.gradient))
 
-    def step(lane: _Lane) -> tuple[_Lane, jax.Array, jax.Array]:
+    def step(lane: _Lane) -> jax.Array:
         ridge = lane.damping * (jnp.diagonal(lane.curvature) + (_WIDE * ranges) ** -2.0)
-        v = jnp.clip(lane.v + newton(lane, ridge), bounds.low, bounds.high)
+        return jnp.clip(lane.v + newton(lane, ridge), bounds.low, bounds.high)
+
+    def judged(lane: _Lane, v: jax.Array, *new: jax.Array) -> tuple[_Lane, jax.Array, jax.Array]:
         change = v - lane.v
-        new = _derivatives(target, bounds, free, v)
         expected = -change @ (lane.gradient + 0.5 * lane.curvature @ change)
         ratio = 0.5 * (lane.chi2 - new[0]) / jnp.maximum(expected, 1e-300)
         lower = new[0] < lane.chi2
@@ -231,7 +249,9 @@ def _minimise_queue(
 
     def advance(carry: tuple) -> tuple:
         running, queued, found = carry
-        running, done, converged = jax.vmap(step)(running)
+        v = jax.vmap(step)(running)
+        derivatives = _derivatives(target, bounds, free, v)
+        running, done, converged = jax.vmap(judged)(running, v, *derivatives)
         # Lanes beyond the queue write to a row that does not exist, and are dropped.
         row = jnp.where(done, running.start, len(starts))
         new = jax.vmap(result)(running, converged)
