@@ -46,7 +46,7 @@ _DAMPING, _LEAST, _HOPELESS = 0.1, 1e-6, 1e8
 _STARTS_PER_LANE = 32
 """Starts a compiled call, over its lanes."""
 _SCANNED = 2
-"""Axes of which no slope is taken unless all are free."""
+"""Axes that a plane fixes: slopes are taken along so many less than there are at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,8 +161,8 @@ class _Lane(NamedTuple):
 def _derivatives(target: Target, bounds: Bounds, free: jax.Array, v: jax.Array) -> tuple:
     """(chi2, gradient of chi2/2, curvature) at v (lanes, dimension), along what is free.
 
-    Slopes are taken along ``_SCANNED`` axes less than there are: once round the loop in a plane,
-    twice where all are free, with one program.
+    Once round the loop in a plane, twice where fewer than ``_SCANNED`` axes are fixed, with one
+    program.
     """
     n, (lanes, dimension) = len(target.coordinates.prior.parameters), v.shape
 
@@ -178,8 +178,8 @@ def _derivatives(target: Target, bounds: Bounds, free: jax.Array, v: jax.Array) 
     def further(turn: int, found: tuple) -> tuple:
         axes = jax.lax.dynamic_slice(order, (turn * width,), (width,))
         half, *new = jax.vmap(along, (0, None))(v, jax.nn.one_hot(axes, dimension))
-        parts = zip(found[1:], new, strict=True)
-        return half, *(old.at[:, axes].set(rows, mode="drop") for old, rows in parts)
+        both = zip(found[1:], new, strict=True)
+        return half, *(old.at[:, axes].set(rows, mode="drop") for old, rows in both)
 
     width = max(dimension - _SCANNED, 1)
     order = jnp.flatnonzero(free, size=dimension + width, fill_value=dimension)
@@ -220,7 +220,7 @@ def _minimise_queue(
         matrix = jnp.where(inner, lane.curvature + jnp.diag(ridge), jnp.eye(len(held)))
         return -jnp.linalg.solve(matrix, jnp.where(held, 0.0, lane.gradient))
 
-    def step(lane: _Lane) -> jax.Array:
+    def proposed(lane: _Lane) -> jax.Array:
         ridge = lane.damping * (jnp.diagonal(lane.curvature) + (_WIDE * ranges) ** -2.0)
         return jnp.clip(lane.v + newton(lane, ridge), bounds.low, bounds.high)
 
@@ -249,7 +249,7 @@ def _minimise_queue(
 
     def advance(carry: tuple) -> tuple:
         running, queued, found = carry
-        v = jax.vmap(step)(running)
+        v = jax.vmap(proposed)(running)
         derivatives = _derivatives(target, bounds, free, v)
         running, done, converged = jax.vmap(judged)(running, v, *derivatives)
         # Lanes beyond the queue write to a row that does not exist, and are dropped.
